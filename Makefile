@@ -1,0 +1,59 @@
+# make          static bin/loper and bin/lope
+# make test     every test, end to end ones included (as root on Debian: installs what they need)
+# make bench    the benchmarks, side by side with the peers that are installed
+# make lint     gofmt, go vet, staticcheck
+# make docs     manual pages and shell completions, from the commands themselves
+# make install  programs, manual pages and completions (DESTDIR, PREFIX)
+
+SHELL       := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+
+export CGO_ENABLED := 0
+
+GO      ?= go
+PREFIX  ?= /usr/local
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+LDFLAGS := -s -w -X loper.run/internal/version.Version=$(VERSION)
+# -buildmode=exe: a position independent program costs 0.3 ms more at every start.
+BUILD   := $(GO) build -trimpath -buildmode=exe -ldflags "$(LDFLAGS)"
+
+# TESTFLAGS and PKGS narrow a run: make test PKGS=./test/e2e TESTFLAGS='-run Exec -v'
+PKGS      ?= ./...
+TESTFLAGS ?=
+BENCHFLAGS ?=
+
+.PHONY: all build test bench lint docs install clean packages
+
+all: build
+
+build:
+	$(BUILD) -o bin/ ./cmd/loper ./cmd/lope
+
+packages:
+	test/packages test
+
+# Packages run one after the other: the end to end tests compare the whole host before and after.
+test: build packages
+	$(GO) test -json -p 1 -timeout 20m $(TESTFLAGS) $(PKGS) | $(GO) run ./test/report
+
+bench: build
+	test/packages bench
+	$(GO) run ./test/bench $(BENCHFLAGS)
+
+lint:
+	@unformatted=$$(gofmt -l .); if [ -n "$$unformatted" ]; then echo "not formatted (gofmt -w):"; echo "$$unformatted"; exit 1; fi
+	$(GO) vet ./...
+	$(GO) tool staticcheck ./...
+
+docs: build
+	bin/loper docs docs
+
+install: build
+	install -D -m 0755 -t $(DESTDIR)$(PREFIX)/bin bin/loper bin/lope
+	for page in docs/man/*.1; do install -D -m 0644 -t $(DESTDIR)$(PREFIX)/share/man/man1 $$page; done
+	install -D -m 0644 docs/completion/loper.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/loper
+	install -D -m 0644 docs/completion/loper.zsh $(DESTDIR)$(PREFIX)/share/zsh/site-functions/_loper
+	install -D -m 0644 docs/completion/loper.fish $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/loper.fish
+
+clean:
+	rm -rf bin
