@@ -10,6 +10,8 @@ SHELL       := /bin/bash
 
 export CGO_ENABLED := 0
 
+BUILD_DIR ?= bin
+
 GO      ?= go
 PREFIX  ?= /usr/local
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
@@ -27,7 +29,7 @@ BENCHFLAGS ?=
 all: build
 
 build:
-	$(BUILD) -o bin/ ./cmd/loper ./cmd/lope
+	$(BUILD) -o $(BUILD_DIR)/ ./cmd/loper ./cmd/lope
 
 packages:
 	test/packages test

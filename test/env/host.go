@@ -1,0 +1,172 @@
+package env
+
+import (
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"sort"
+	"strings"
+	"time"
+)
+
+// Host is a picture of what containers could leave on a machine: each set holds one line a thing.
+type Host struct {
+	Mounts, Cgroups, Interfaces, Firewall, Processes, Descriptors, Files map[string]bool
+	look                                                                 Look
+}
+
+// Look says where to look: State are directories whose every entry counts, Programs the directory of the programs
+// whose processes count wherever they run.
+type Look struct {
+	State    []string
+	Programs string
+}
+
+// Snapshot takes the picture.
+func Snapshot(look Look) Host {
+	return Host{
+		look: look, Mounts: mounts(), Cgroups: cgroups(), Interfaces: names("/sys/class/net"), Firewall: firewall(),
+		Processes: look.processes(), Descriptors: descriptors(), Files: look.files(),
+	}
+}
+
+// Settle compares the host with the picture until nothing differs or the time is over, and returns the differences then.
+func (h Host) Settle(patience time.Duration) []string {
+	deadline := time.Now().Add(patience)
+	for {
+		diff := h.Diff(Snapshot(h.look))
+		if len(diff) == 0 || time.Now().After(deadline) {
+			return diff
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+}
+
+// Diff is what came (+) and went (-) between the two pictures.
+func (h Host) Diff(after Host) []string {
+	var diff []string
+	for _, set := range []struct {
+		name          string
+		before, after map[string]bool
+	}{
+		{"mount", h.Mounts, after.Mounts},
+		{"cgroup", h.Cgroups, after.Cgroups},
+		{"interface", h.Interfaces, after.Interfaces},
+		{"firewall", h.Firewall, after.Firewall},
+		{"process", h.Processes, after.Processes},
+		{"descriptor", h.Descriptors, after.Descriptors},
+		{"file", h.Files, after.Files},
+	} {
+		for line := range set.after {
+			if !set.before[line] {
+				diff = append(diff, fmt.Sprintf("%s + %s", set.name, line))
+			}
+		}
+		for line := range set.before {
+			if !set.after[line] {
+				diff = append(diff, fmt.Sprintf("%s - %s", set.name, line))
+			}
+		}
+	}
+	sort.Strings(diff)
+	return diff
+}
+
+func mounts() map[string]bool {
+	set := map[string]bool{}
+	data, _ := os.ReadFile("/proc/self/mountinfo")
+	for line := range strings.Lines(string(data)) {
+		if fields := strings.Fields(line); len(fields) > 6 {
+			set[strings.Join(fields[2:], " ")] = true // ids of mounts are given out anew
+		}
+	}
+	return set
+}
+
+func cgroups() map[string]bool {
+	set := map[string]bool{}
+	filepath.WalkDir("/sys/fs/cgroup", func(path string, d fs.DirEntry, err error) error {
+		if err == nil && d.IsDir() {
+			set[path] = true
+		}
+		return nil
+	})
+	return set
+}
+
+func names(dir string) map[string]bool {
+	set := map[string]bool{}
+	entries, _ := os.ReadDir(dir)
+	for _, e := range entries {
+		set[e.Name()] = true
+	}
+	return set
+}
+
+func firewall() map[string]bool {
+	set := map[string]bool{}
+	out, err := exec.Command("nft", "list", "ruleset").Output()
+	if err != nil {
+		return set
+	}
+	for line := range strings.Lines(string(out)) {
+		set[strings.TrimSpace(line)] = true
+	}
+	return set
+}
+
+// processes are those of the looked-for programs, those in another pid namespace than ours, and our own dead children.
+func (l Look) processes() map[string]bool {
+	set := map[string]bool{}
+	own, _ := os.Readlink("/proc/self/ns/pid")
+	dirs, _ := filepath.Glob("/proc/[0-9]*")
+	for _, dir := range dirs {
+		stat, err := os.ReadFile(dir + "/stat")
+		if err != nil {
+			continue
+		}
+		pid := filepath.Base(dir)
+		_, rest, _ := strings.Cut(string(stat), ") ")
+		fields := strings.Fields(rest) // state ppid …, start time is the 20th
+		if len(fields) < 20 {
+			continue
+		}
+		program, _ := os.Readlink(dir + "/exe")
+		namespace, _ := os.Readlink(dir + "/ns/pid")
+		zombie := fields[0] == "Z" && fields[1] == fmt.Sprint(os.Getpid())
+		if zombie || l.Programs != "" && strings.HasPrefix(program, l.Programs+"/") || namespace != "" && namespace != own {
+			cmdline, _ := os.ReadFile(dir + "/cmdline")
+			set[fmt.Sprintf("%s (start %s, state %s) %s: %s", pid, fields[19], fields[0], program, strings.ReplaceAll(string(cmdline), "\x00", " "))] = true
+		}
+	}
+	return set
+}
+
+// descriptors are our own, without those that the runtime's poller and this very look hold.
+func descriptors() map[string]bool {
+	set := map[string]bool{}
+	entries, _ := os.ReadDir("/proc/self/fd")
+	for _, e := range entries {
+		target, err := os.Readlink("/proc/self/fd/" + e.Name())
+		if err != nil || strings.HasPrefix(target, "/proc/") || strings.HasPrefix(target, "anon_inode:[event") || strings.HasPrefix(target, "socket:") {
+			continue
+		}
+		set[e.Name()+" -> "+target] = true
+	}
+	return set
+}
+
+func (l Look) files() map[string]bool {
+	set := map[string]bool{}
+	for _, dir := range l.State {
+		filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+			if err == nil {
+				set[path] = true
+			}
+			return nil
+		})
+	}
+	return set
+}
