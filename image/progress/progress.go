@@ -1,0 +1,48 @@
+// Package progress shows how the layers of an image come in: as bars on a
+// terminal, as plain lines elsewhere.
+package progress
+
+import (
+	"io"
+	"os"
+
+	"golang.org/x/term"
+)
+
+// State is what happens to a layer. Its text is what people read.
+type State string
+
+// The states of a layer, in the order they are passed through. The last three
+// are final.
+const (
+	Waiting     State = "Waiting"
+	Downloading State = "Downloading"
+	Retrying    State = "Retrying"
+	Extracting  State = "Extracting"
+	Complete    State = "Pull complete"
+	Exists      State = "Already exists"
+	Failed      State = "Failed"
+)
+
+// Final reports whether nothing follows s.
+func (s State) Final() bool { return s == Complete || s == Exists || s == Failed }
+
+// Display shows the layers of one pull. Its methods may be called from several
+// goroutines, as often as there is news: drawing is limited, not the calls.
+type Display interface {
+	// Message shows one line of its own, above the layers.
+	Message(text string)
+	// Update sets the state of the layer with the short id; done and total are
+	// bytes, total 0 when unknown.
+	Update(id string, s State, done, total int64)
+	// Close draws the last state. Nothing may be shown after it.
+	Close()
+}
+
+// New returns bars when w is a terminal that can draw them, else plain lines.
+func New(w io.Writer) Display {
+	if f, ok := w.(*os.File); ok && term.IsTerminal(int(f.Fd())) && os.Getenv("TERM") != "dumb" {
+		return newBars(f, func() (width, height int, err error) { return term.GetSize(int(f.Fd())) })
+	}
+	return &lines{w: w, last: make(map[string]State)}
+}

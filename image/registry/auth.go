@@ -1,0 +1,183 @@
+package registry
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+)
+
+// challenge is one way to log in that a registry offers (RFC 9110, 11.6.1).
+type challenge struct {
+	scheme string // lower case
+	params map[string]string
+}
+
+// parseChallenges reads WWW-Authenticate headers. What it does not understand
+// it leaves out.
+func parseChallenges(headers []string) []challenge {
+	var all []challenge
+	for _, h := range headers {
+		for h = strings.TrimLeft(h, " ,\t"); h != ""; h = strings.TrimLeft(h, " ,\t") {
+			word, rest := token(h)
+			if word == "" {
+				break
+			}
+			if rest = strings.TrimLeft(rest, " \t"); strings.HasPrefix(rest, "=") && len(all) > 0 {
+				var value string
+				value, h = paramValue(strings.TrimLeft(rest[1:], " \t"))
+				all[len(all)-1].params[strings.ToLower(word)] = value
+				continue
+			}
+			all = append(all, challenge{strings.ToLower(word), map[string]string{}})
+			h = rest
+		}
+	}
+	return all
+}
+
+func token(s string) (word, rest string) {
+	i := strings.IndexAny(s, " \t,=\"")
+	if i < 0 {
+		return s, ""
+	}
+	return s[:i], s[i:]
+}
+
+func paramValue(s string) (value, rest string) {
+	if !strings.HasPrefix(s, `"`) {
+		return token(s)
+	}
+	var b strings.Builder
+	for i := 1; i < len(s); i++ {
+		switch s[i] {
+		case '"':
+			return b.String(), s[i+1:]
+		case '\\':
+			if i++; i == len(s) {
+				return b.String(), ""
+			}
+		}
+		b.WriteByte(s[i])
+	}
+	return b.String(), ""
+}
+
+// login makes the Authorization header for a repository.
+func (c *Client) login(ctx context.Context, path string, challenges []challenge) error {
+	var cred Credential
+	if c.Credentials != nil {
+		var err error
+		if cred, err = c.Credentials(c.domain, path); err != nil {
+			return err
+		}
+	}
+	var header string
+	for _, ch := range challenges {
+		switch {
+		case ch.scheme == "bearer" && header == "":
+			t, err := c.token(ctx, path, ch, cred)
+			if err != nil {
+				return err
+			}
+			header = "Bearer " + t
+		case ch.scheme == "basic" && header == "" && cred.Username != "":
+			header = basic(cred)
+		}
+	}
+	if header == "" {
+		return &StatusError{Op: path, Host: c.domain, Status: http.StatusUnauthorized, Anonymous: cred == Credential{}}
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.auth[path] = header
+	return nil
+}
+
+func basic(cred Credential) string {
+	return "Basic " + base64.StdEncoding.EncodeToString([]byte(cred.Username+":"+cred.Password))
+}
+
+// token asks the registry's token server for the right to pull from a
+// repository. The scope is what we need, not what the challenge says.
+func (c *Client) token(ctx context.Context, path string, ch challenge, cred Credential) (string, error) {
+	if cred.RegistryToken != "" {
+		return cred.RegistryToken, nil
+	}
+	realm, err := url.Parse(ch.params["realm"])
+	if err != nil || realm.Host == "" || realm.User != nil {
+		return "", fmt.Errorf("registry %s: its token server %.200q is no address", c.domain, ch.params["realm"])
+	}
+	if realm.Scheme != "https" && !(realm.Scheme == "http" && isLoopback(realm.Hostname()) && isLoopback(c.base().Hostname())) {
+		return "", fmt.Errorf("registry %s: its token server %s is refused: only HTTPS is safe for credentials", c.domain, origin(realm))
+	}
+	form := url.Values{"scope": {"repository:" + path + ":pull"}}
+	if s := ch.params["service"]; s != "" {
+		form.Set("service", s)
+	}
+	var req *http.Request
+	if cred.IdentityToken != "" {
+		form.Set("grant_type", "refresh_token")
+		form.Set("refresh_token", cred.IdentityToken)
+		form.Set("client_id", "loper")
+		req, err = http.NewRequestWithContext(ctx, http.MethodPost, realm.String(), strings.NewReader(form.Encode()))
+		if err == nil {
+			req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+		}
+	} else {
+		query := realm.Query()
+		for k, v := range form {
+			query[k] = v
+		}
+		realm.RawQuery = query.Encode()
+		req, err = http.NewRequestWithContext(ctx, http.MethodGet, realm.String(), nil)
+		if err == nil && cred.Username != "" {
+			req.Header.Set("Authorization", basic(cred))
+		}
+	}
+	if err != nil {
+		return "", err
+	}
+	return c.askToken(req, cred == Credential{})
+}
+
+func (c *Client) askToken(req *http.Request, anonymous bool) (string, error) {
+	req.Header.Set("User-Agent", c.userAgent())
+	rt := c.foreign
+	if req.URL.Host == c.host {
+		rt = c.own
+	}
+	// No redirects: the request may hold a password.
+	resp, err := rt.RoundTrip(req)
+	if err != nil {
+		return "", fmt.Errorf("token server %s: %w", origin(req.URL), err)
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		return "", &StatusError{Op: "token", Host: req.URL.Host, Status: resp.StatusCode, Anonymous: anonymous, Retry: retryAfter(resp), Detail: detail(resp)}
+	}
+	body, err := io.ReadAll(io.LimitReader(resp.Body, 1<<20))
+	if err != nil {
+		return "", fmt.Errorf("token server %s: %w", origin(req.URL), err)
+	}
+	var answer struct {
+		Token       string `json:"token"`
+		AccessToken string `json:"access_token"`
+	}
+	if err := json.Unmarshal(body, &answer); err != nil {
+		return "", fmt.Errorf("token server %s: decode its answer: %w", origin(req.URL), err)
+	}
+	t := answer.Token
+	if t == "" {
+		t = answer.AccessToken
+	}
+	if t == "" || strings.ContainsAny(t, "\r\n") {
+		return "", errors.New("token server " + origin(req.URL) + " sent no token")
+	}
+	return t, nil
+}
