@@ -111,7 +111,9 @@ func skipReason(output []string) string {
 	return said[len(said)-1]
 }
 
-func (r *report) failed() bool { return r.fail > 0 || r.badBuilds > 0 || len(r.failures) > 0 || r.pass == 0 }
+func (r *report) failed() bool {
+	return r.fail > 0 || r.badBuilds > 0 || len(r.failures) > 0 || r.pass == 0
+}
 
 func (r *report) close() {
 	if r.skip > 0 {
