@@ -1,0 +1,78 @@
+package container
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"strconv"
+)
+
+// maxName keeps names usable as a file's name and as a host name's first label.
+const maxName = 128
+
+// CheckName says what is wrong with a container's or a volume's name:
+// [a-zA-Z0-9][a-zA-Z0-9_.-]*, at most 128 bytes.
+func CheckName(name string) error {
+	for i := range len(name) {
+		c := name[i]
+		switch {
+		case c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9':
+		case i > 0 && (c == '_' || c == '.' || c == '-'):
+		default:
+			return fmt.Errorf("invalid name %q: letters, digits and then also _ . - are allowed", name)
+		}
+	}
+	if name == "" || len(name) > maxName {
+		return fmt.Errorf("invalid name %q: 1 to %d characters are allowed", name, maxName)
+	}
+	return nil
+}
+
+// takeName claims the name for the container, or makes one up for "".
+func (e *Engine) takeName(name, id string) (string, error) {
+	if name != "" {
+		if err := CheckName(name); err != nil {
+			return "", err
+		}
+		owner, err := e.take(nameDir, name, id)
+		if errors.Is(err, os.ErrExist) {
+			return "", fmt.Errorf("name %q: %w by container %.12s: remove or rename it first", name, ErrNameTaken, owner)
+		}
+		return name, err
+	}
+	for try := 0; ; try++ {
+		name := adjectives[rand.IntN(len(adjectives))] + "_" + nouns[rand.IntN(len(nouns))]
+		if try > 3 {
+			name += strconv.Itoa(rand.IntN(1 << (4 * min(try-3, 7))))
+		}
+		_, err := e.take(nameDir, name, id)
+		if !errors.Is(err, os.ErrExist) {
+			return name, err
+		}
+	}
+}
+
+// The words of made-up names: gaits and weathers, and what wanders in them.
+var (
+	adjectives = [...]string{
+		"airy", "ample", "autumn", "balmy", "breezy", "bright", "brisk", "calm", "cheery", "clear",
+		"cosy", "crisp", "dapper", "dawning", "dewy", "eager", "early", "easy", "even", "fleet",
+		"fond", "fresh", "frosty", "gentle", "glad", "golden", "hale", "hardy", "hazy", "jaunty",
+		"jolly", "keen", "kind", "lively", "loping", "lucid", "mellow", "merry", "mild", "misty",
+		"moonlit", "nimble", "patient", "plucky", "polite", "quick", "quiet", "ready", "roaming", "rosy",
+		"rustling", "sandy", "serene", "silken", "silver", "sleek", "snowy", "spry", "steady", "stilly",
+		"sunlit", "supple", "sure", "swift", "tidy", "tranquil", "trotting", "vernal", "vivid", "warm",
+		"wending", "windy", "wintry", "witty",
+	}
+	nouns = [...]string{
+		"antelope", "badger", "beaver", "bison", "bobcat", "camel", "caribou", "cheetah", "civet", "coati",
+		"cougar", "coyote", "crane", "curlew", "dingo", "dormouse", "eland", "elk", "ermine", "falcon",
+		"ferret", "finch", "fox", "gazelle", "gecko", "genet", "gnu", "hare", "heron", "hoopoe",
+		"ibex", "impala", "jackal", "jay", "jerboa", "kestrel", "kudu", "lark", "leveret", "linnet",
+		"lynx", "marmot", "marten", "meerkat", "moose", "mustang", "newt", "ocelot", "oryx", "otter",
+		"ounce", "panther", "pika", "plover", "polecat", "pony", "puma", "quokka", "raven", "reindeer",
+		"saiga", "serval", "shrew", "siskin", "stoat", "swallow", "tapir", "tern", "vole", "wagtail",
+		"weasel", "wolf", "wren", "zebu",
+	}
+)
