@@ -7,6 +7,7 @@ package layer
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"os"
 )
@@ -15,30 +16,51 @@ import (
 type Options struct {
 	// UserXattr is for an overlay mounted in a user namespace: opaque
 	// directories are marked user.overlay.opaque instead of
-	// trusted.overlay.opaque, and device nodes, which nobody can make there,
-	// are skipped and counted.
-	UserXattr bool
+	// trusted.overlay.opaque.
+	UserXattr bool `json:"userXattr,omitempty"`
 	// SingleID says that only the caller's own ids can own files: the owners
 	// in the stream are ignored.
-	SingleID bool
-	Limits   Limits
+	SingleID bool   `json:"singleID,omitempty"`
+	Limits   Limits `json:"limits,omitzero"`
 }
 
 // Limits bounds what one layer may cost. A field that is 0 means its default.
 type Limits struct {
-	// Bytes is the most that all regular files hold together; default 512 GiB.
-	Bytes int64
+	// Bytes is the most that all regular files hold together, holes
+	// included; default 512 GiB.
+	Bytes int64 `json:"bytes,omitempty"`
 	// Entries is the most entries of the stream; default 10 million.
-	Entries int64
+	Entries int64 `json:"entries,omitempty"`
 }
+
+const (
+	defaultBytes   = 512 << 30
+	defaultEntries = 10_000_000
+
+	// Linux takes no longer name (NAME_MAX), path or link target (PATH_MAX
+	// with its NUL), so a longer one can only be meant to do harm.
+	maxName = 255
+	maxPath = 4095
+	// maxDepth is the most directories above an entry.
+	maxDepth = 512
+	// maxPending bounds, in bytes, what is remembered of directories until the
+	// end, when their times and final modes are set.
+	maxPending = 512 << 20
+	// maxTrailer is the most padding after the end of the archive, in bytes.
+	maxTrailer = 1 << 30
+	// checkFree is the size in bytes from which a file is compared with the
+	// free space before any of it is written.
+	checkFree = 64 << 20
+)
 
 // Result tells what was unpacked.
 type Result struct {
-	// Bytes is what the regular files hold together, without hard links' second names.
+	// Bytes is what the regular files hold together; a hard link counts once.
 	Bytes int64 `json:"bytes"`
 	// Entries counts the stream's entries.
 	Entries int64 `json:"entries"`
-	// Devices counts the device nodes that were left out, and FirstDevice names one.
+	// Devices counts the device nodes that were left out because only root
+	// can make them, and FirstDevice names one.
 	Devices     int64  `json:"devices,omitempty"`
 	FirstDevice string `json:"firstDevice,omitempty"`
 	// Xattrs counts the extended attributes that were left out, because an
@@ -46,28 +68,35 @@ type Result struct {
 	Xattrs int64 `json:"xattrs,omitempty"`
 }
 
-// Warning returns one line about what was left out, or "".
-func (r Result) Warning() string { return "" }
+// Warning returns one line about what was left out and may be missed, or "".
+func (r Result) Warning() string {
+	switch r.Devices {
+	case 0:
+		return ""
+	case 1:
+		return fmt.Sprintf("device node %s is left out: only root can make it", quote(r.FirstDevice))
+	}
+	return fmt.Sprintf("%d device nodes (%s …) are left out: only root can make them", r.Devices, quote(r.FirstDevice))
+}
 
-// Unpack reads an uncompressed layer from tar to the end of the stream, trailing padding
-// included (so that a hash fed by tar is complete), and builds it in dir, an
-// empty directory. After an error dir holds a part of the layer: remove it.
+// Unpack reads an uncompressed layer from tar to the end of the stream, the
+// padding after the archive included (so that a hash fed by tar is complete),
+// and builds it in dir, an empty directory. After an error dir holds a part of
+// the layer: remove it.
 func Unpack(ctx context.Context, dir *os.File, tar io.Reader, o Options) (Result, error) {
-	panic("not yet")
+	if o.Limits.Bytes == 0 {
+		o.Limits.Bytes = defaultBytes
+	}
+	if o.Limits.Entries == 0 {
+		o.Limits.Entries = defaultEntries
+	}
+	u, err := newUnpacker(ctx, dir, tar, o)
+	if err != nil {
+		return Result{}, fmt.Errorf("unpack layer: %w", err)
+	}
+	defer u.close()
+	if err := u.run(); err != nil {
+		return u.res, fmt.Errorf("unpack layer: %w", err)
+	}
+	return u.res, nil
 }
-
-// UnpackMapped is Unpack for an ordinary user: it runs in a child inside the
-// user namespace that has the user's id mappings.
-func UnpackMapped(ctx context.Context, dir *os.File, tar io.Reader, o Options) (Result, error) {
-	panic("not yet")
-}
-
-// Decompress returns the tar stream inside r, whose compression mediaType
-// tells; the generic docker types, and "", are told by their first bytes. It
-// reads ahead of the caller. Close waits until the read of r that is under way
-// returns, after which r is the caller's again: cancel a slow r first.
-func Decompress(r io.Reader, mediaType string) (io.ReadCloser, error) { panic("not yet") }
-
-// RemoveTree removes name below dir, whatever it is, following no link. It is
-// no error when there is nothing.
-func RemoveTree(dir *os.File, name string) error { panic("not yet") }
