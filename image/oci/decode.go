@@ -196,3 +196,17 @@ func topLevel(body []byte) (map[string]bool, error) {
 	}
 	return fields, nil
 }
+
+// CheckLayers returns an error when a layer is nothing that can be unpacked.
+func (m *Manifest) CheckLayers() error {
+	for i, d := range m.Layers {
+		switch t := strings.Replace(d.MediaType, ".nondistributable.v1", ".v1", 1); t {
+		case TypeLayer, TypeLayer + "+gzip", TypeLayer + "+zstd",
+			TypeDockerLayer, TypeDockerLayer + ".gzip", TypeDockerLayer + ".zstd",
+			"application/vnd.docker.image.rootfs.foreign.diff.tar", "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip", "":
+		default:
+			return fmt.Errorf("manifest: layers[%d] has the type %.100q, which is no layer of an image", i, d.MediaType)
+		}
+	}
+	return nil
+}

@@ -17,6 +17,7 @@ type State string
 const (
 	Waiting     State = "Waiting"
 	Downloading State = "Downloading"
+	Downloaded  State = "Download complete"
 	Retrying    State = "Retrying"
 	Extracting  State = "Extracting"
 	Complete    State = "Pull complete"

@@ -103,17 +103,18 @@ func (c *Client) get(ctx context.Context, r request) (*http.Response, error) {
 func (c *Client) once(ctx context.Context, r request) (*http.Response, error) {
 	base := c.base()
 	resp, err := c.send(ctx, base, r)
-	if err != nil && base.Scheme == "https" && isLoopback(base.Hostname()) && notTLS(err) {
-		plain := *base
-		plain.Scheme = "http"
-		if resp, err2 := c.send(ctx, &plain, r); err2 == nil {
-			c.mu.Lock()
-			c.scheme = "http"
-			c.mu.Unlock()
-			return resp, nil
-		}
+	if err == nil || base.Scheme != "https" || !isLoopback(base.Hostname()) || !notTLS(err) {
+		return resp, err
 	}
-	return resp, err
+	plain := &url.URL{Scheme: "http", Host: base.Host}
+	resp, plainErr := c.send(ctx, plain, r)
+	if plainErr != nil && !speaksHTTP(err) {
+		return nil, err
+	}
+	c.mu.Lock()
+	c.scheme = "http"
+	c.mu.Unlock()
+	return resp, plainErr
 }
 
 func (c *Client) base() *url.URL {

@@ -132,9 +132,11 @@ func addCertificate(conf *tls.Config, path string) error {
 // to speaking it with a certificate that is not trusted.
 func notTLS(err error) bool {
 	var record tls.RecordHeaderError
-	return errors.Is(err, http.ErrSchemeMismatch) || errors.As(err, &record) ||
-		errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET)
+	return speaksHTTP(err) || errors.As(err, &record) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET)
 }
+
+// speaksHTTP reports whether the other side answered TLS with plain HTTP.
+func speaksHTTP(err error) bool { return errors.Is(err, http.ErrSchemeMismatch) }
 
 // errStalled is the cause when a body stopped coming.
 var errStalled = errors.New("the registry sent nothing for too long")

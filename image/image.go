@@ -1,0 +1,74 @@
+// Package image pulls, keeps and finds images: the OCI image specification's
+// room. It knows nothing of containers.
+package image
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	"loper.run/image/layer"
+	"loper.run/image/oci"
+	"loper.run/image/progress"
+	"loper.run/image/store"
+)
+
+// ErrNotFound is matched by errors about an image that is not in the store, or
+// that its registry does not have.
+var ErrNotFound = errors.New("no such image")
+
+// Progress shows a pull under way; see package progress.
+type Progress = progress.Display
+
+// Store holds the images of one user of one machine. Its methods may be called
+// from several goroutines and processes at once.
+type Store struct {
+	files *store.Store
+	opts  layer.Options
+	// mapped is set for an ordinary user, whose layers are unpacked inside the
+	// user namespace with all ids.
+	mapped bool
+}
+
+// Image is an image that can be run: its layers are there.
+type Image struct {
+	ID       oci.Digest // digest of the configuration
+	Manifest oci.Digest
+	Names    []string // familiar names with tags, such as busybox:latest
+	Digests  []string // familiar names with digests, repo@sha256:…
+	Platform oci.Platform
+	// Config is foreign: check each field where it is used.
+	Config  oci.ImageConfig
+	Author  string
+	History []oci.History
+	Created time.Time
+	Size    int64        // bytes of the unpacked files
+	DiffIDs []oci.Digest // layers, lowest first
+	Layers  []string     // their absolute directories, lowest first
+	Builtin string       // "", "host" or "hello"
+}
+
+// Open opens the store below root, making it when it is missing.
+func Open(root string) (*Store, error) {
+	files, err := store.Open(root)
+	if err != nil {
+		return nil, err
+	}
+	s := &Store{files: files}
+	return s, s.rootless()
+}
+
+// notFound says which name led nowhere.
+func notFound(name string) error { return fmt.Errorf("%w: %.300s", ErrNotFound, name) }
+
+func isNotExist(err error) bool { return errors.Is(err, os.ErrNotExist) }
+
+// short returns the twelve digits that stand for a digest in messages.
+func short(d oci.Digest) string { return d.Short() }
+
+// isIDPrefix reports whether s may be the beginning of an image's id.
+func isIDPrefix(s string) bool {
+	return len(s) >= 1 && len(s) <= 64 && strings.Trim(s, "0123456789abcdef") == ""
+}

@@ -1,0 +1,277 @@
+package image
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"loper.run/image/oci"
+	"loper.run/image/reference"
+	"loper.run/image/registry"
+	"loper.run/image/store"
+	"loper.run/internal/version"
+)
+
+// PullOptions says what to pull and how to show it.
+type PullOptions struct {
+	Platform string   // os/arch[/variant]; "" is the host's
+	Progress Progress // nil is quiet; Pull doesn't close it
+}
+
+// pull is one image on its way in.
+type pull struct {
+	s      *Store
+	ref    reference.Reference
+	client *registry.Client
+	show   Progress
+
+	target   oci.Digest // what the name stands for: an index or the manifest
+	digest   oci.Digest // of the manifest
+	body     []byte     // of the manifest
+	manifest *oci.Manifest
+	indexes  [][]byte
+	image    *oci.Image
+	config   []byte
+}
+
+// Pull makes an image be in the store as its registry has it. Whatever is there
+// already is not fetched again, also what an interrupted pull left. Nothing of
+// the image can be seen before all of it was verified and synced.
+func (s *Store) Pull(ctx context.Context, name string, o PullOptions) (*Image, error) {
+	if name == Host || name == Hello {
+		return s.Resolve(name)
+	}
+	ref, err := reference.Parse(name)
+	if err != nil {
+		return nil, err
+	}
+	if !ref.Digest.IsZero() {
+		ref.Tag = "" // the digest decides
+	}
+	ref = ref.WithDefaultTag()
+	platform, err := oci.ParsePlatform(o.Platform)
+	if err != nil {
+		return nil, err
+	}
+	if o.Progress == nil {
+		o.Progress = quiet{}
+	}
+	client, err := registry.New(ref.Domain)
+	if err != nil {
+		return nil, err
+	}
+	defer client.Close()
+	client.UserAgent, client.Credentials = "loper/"+version.String(), registry.FileCredentials
+	img, err := (&pull{s: s, ref: ref, client: client, show: o.Progress}).run(ctx, platform, o.Platform != "")
+	if errors.Is(err, registry.ErrNotFound) {
+		err = fmt.Errorf("%w: %w", ErrNotFound, err)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("pull %s: %w", ref.Familiar(), err)
+	}
+	return img, nil
+}
+
+type quiet struct{}
+
+func (quiet) Message(string)                             {}
+func (quiet) Update(string, ProgressState, int64, int64) {}
+func (quiet) Close()                                     {}
+
+func (p *pull) run(ctx context.Context, platform oci.Platform, asked bool) (*Image, error) {
+	release, err := p.s.files.Use(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer release()
+	label := p.ref.Tag
+	if label == "" {
+		label = p.ref.Digest.String()
+	}
+	if err := p.resolve(ctx, platform); err != nil {
+		return nil, err
+	}
+	p.show.Message(label + ": Pulling from " + p.ref.Path)
+	if asked && platform.Fit(p.image.Platform) == 0 {
+		return nil, fmt.Errorf("the image is for %.60s, not for %s", p.image.Platform, platform)
+	}
+	fresh := !p.present()
+	if fresh {
+		if err := p.layers(ctx); err != nil {
+			return nil, err
+		}
+	}
+	if err := p.publish(fresh); err != nil {
+		return nil, err
+	}
+	p.show.Message("Digest: " + p.target.String())
+	if fresh {
+		p.show.Message("Status: Downloaded newer image for " + p.ref.Familiar())
+	} else {
+		p.show.Message("Status: Image is up to date for " + p.ref.Familiar())
+	}
+	return p.s.load(p.manifest.Config.Digest)
+}
+
+// resolve goes from the name to a manifest for the platform and its
+// configuration.
+func (p *pull) resolve(ctx context.Context, platform oci.Platform) error {
+	body, mediaType, digest, err := p.named(ctx)
+	if err != nil {
+		return err
+	}
+	p.target = digest
+	for range oci.MaxDepth {
+		doc, err := oci.ParseDocument(body, mediaType)
+		if err != nil {
+			return err
+		}
+		if doc.Manifest != nil {
+			p.manifest, p.digest, p.body = doc.Manifest, digest, body
+			return p.configuration(ctx)
+		}
+		p.indexes = append(p.indexes, body)
+		d, ok := doc.Index.Select(platform)
+		if !ok {
+			return fmt.Errorf("%w for the platform %s: there is %s", errNoPlatform, platform, doc.Index.Platforms())
+		}
+		if body, err = p.blob(d.Digest, oci.MaxManifest); err != nil {
+			ref := p.ref
+			ref.Digest = d.Digest
+			if body, _, _, err = p.client.Manifest(ctx, ref); err != nil {
+				return err
+			}
+		}
+		if int64(len(body)) != d.Size {
+			return fmt.Errorf("manifest %s has %d bytes, its index says %d", d.Digest, len(body), d.Size)
+		}
+		mediaType, digest = d.MediaType, d.Digest
+	}
+	return fmt.Errorf("more than %d indexes, one inside the other", oci.MaxDepth)
+}
+
+var errNoPlatform = errors.New("no image")
+
+// named fetches what the name stands for. A digest never changes its meaning,
+// so that what the store has of it needs no registry.
+func (p *pull) named(ctx context.Context) (body []byte, mediaType string, digest oci.Digest, err error) {
+	if d := p.ref.Digest; !d.IsZero() {
+		if body, err := p.blob(d, oci.MaxManifest); err == nil {
+			return body, "", d, nil
+		}
+	}
+	return p.client.Manifest(ctx, p.ref)
+}
+
+func (p *pull) blob(d oci.Digest, limit int64) ([]byte, error) { return p.s.files.Blob(d, limit) }
+
+func (p *pull) configuration(ctx context.Context) error {
+	if err := p.manifest.CheckConfig(); err != nil {
+		return err
+	}
+	if err := p.manifest.CheckLayers(); err != nil {
+		return err
+	}
+	d := p.manifest.Config
+	body, err := p.blob(d.Digest, oci.MaxConfig)
+	if err != nil {
+		if body, err = p.client.Small(ctx, p.ref.Path, d, oci.MaxConfig); err != nil {
+			return err
+		}
+	}
+	p.config = body
+	p.image, err = oci.ParseImage(body, p.manifest)
+	return err
+}
+
+// present reports whether the very image is in the store with all its layers.
+func (p *pull) present() bool {
+	rec, err := p.s.files.Image(p.manifest.Config.Digest)
+	if err != nil || rec.Manifest != p.digest {
+		return false
+	}
+	for _, d := range p.image.RootFS.DiffIDs {
+		if _, err := p.s.files.Layer(d); err != nil {
+			return false
+		}
+	}
+	return true
+}
+
+// publish records the image and, last of all, its names.
+func (p *pull) publish(fresh bool) error {
+	id := p.manifest.Config.Digest
+	if fresh {
+		rec, err := p.record(id)
+		if err != nil {
+			return err
+		}
+		if err := p.s.files.PutImage(rec); err != nil {
+			return err
+		}
+	}
+	byDigest := p.ref
+	byDigest.Tag, byDigest.Digest = "", p.target
+	for _, ref := range []reference.Reference{byDigest, p.ref} {
+		if n, err := p.s.files.Name(ref.String()); err == nil && n.Image == id && n.Manifest == p.target {
+			continue
+		}
+		if err := p.s.files.SetName(store.Name{Name: ref.String(), Image: id, Manifest: p.target}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (p *pull) record(id oci.Digest) (store.Image, error) {
+	rec := store.Image{ID: id, Manifest: p.digest, Layers: p.image.RootFS.DiffIDs, PulledAt: time.Now()}
+	if p.image.Created != nil {
+		rec.Created = *p.image.Created
+	}
+	counted := make(map[oci.Digest]bool)
+	for _, d := range rec.Layers {
+		l, err := p.s.files.Layer(d)
+		if err != nil {
+			return rec, err
+		}
+		if !counted[d] {
+			rec.Size += l.Size
+		}
+		counted[d] = true
+	}
+	blobs := append([][]byte{p.body, p.config}, p.indexes...)
+	digests := []oci.Digest{p.digest, id}
+	for i, body := range p.indexes {
+		d := oci.FromBytes(body)
+		if i == 0 {
+			d = p.target
+		}
+		digests = append(digests, d)
+		rec.Blobs = append(rec.Blobs, d)
+	}
+	for i, d := range digests {
+		if err := p.s.files.PutBlob(d, blobs[i]); err != nil {
+			return rec, err
+		}
+	}
+	// The same configuration may have been pulled with another manifest, by
+	// which a name still finds it.
+	if old, err := p.s.files.Image(id); err == nil {
+		rec.Blobs = appendNew(rec.Blobs, append(old.Blobs, old.Manifest)...)
+	}
+	return rec, nil
+}
+
+func appendNew(list []oci.Digest, more ...oci.Digest) []oci.Digest {
+next:
+	for _, d := range more {
+		for _, have := range list {
+			if have == d {
+				continue next
+			}
+		}
+		list = append(list, d)
+	}
+	return list
+}

@@ -1,0 +1,164 @@
+package image
+
+import (
+	"errors"
+	"fmt"
+	"sort"
+	"strings"
+
+	"loper.run/image/oci"
+	"loper.run/image/reference"
+	"loper.run/image/store"
+)
+
+// Resolve finds an image by name, repo@digest, id or the beginning of an id;
+// "host" and "hello" are always there. ErrNotFound tells that there is none.
+func (s *Store) Resolve(name string) (*Image, error) {
+	switch name {
+	case Host:
+		return hostImage(), nil
+	case Hello:
+		return s.hello()
+	}
+	id, err := s.find(name)
+	if err != nil {
+		return nil, err
+	}
+	return s.load(id)
+}
+
+// find returns the id behind a name or a part of an id.
+func (s *Store) find(name string) (oci.Digest, error) {
+	if ref, err := reference.Parse(name); err == nil {
+		n, err := s.lookup(ref)
+		if err == nil {
+			return n.Image, nil
+		}
+		if !isNotExist(err) {
+			return oci.Digest{}, err
+		}
+	} else if len(name) != 64 && !strings.HasPrefix(name, "sha256:") {
+		return oci.Digest{}, err
+	}
+	prefix := strings.TrimPrefix(name, "sha256:")
+	if !isIDPrefix(prefix) {
+		return oci.Digest{}, notFound(name)
+	}
+	ids, err := s.files.FindImages(prefix)
+	switch {
+	case err != nil:
+		return oci.Digest{}, err
+	case len(ids) == 0:
+		return oci.Digest{}, notFound(name)
+	case len(ids) > 1:
+		return oci.Digest{}, fmt.Errorf("image id %s is ambiguous: %d images begin so", prefix, len(ids))
+	}
+	return ids[0], nil
+}
+
+// lookup reads the name of a reference. A digest says more than a tag beside it.
+func (s *Store) lookup(ref reference.Reference) (store.Name, error) {
+	if !ref.Digest.IsZero() {
+		ref.Tag = ""
+	}
+	return s.files.Name(ref.WithDefaultTag().String())
+}
+
+// load reads an image with all its parts.
+func (s *Store) load(id oci.Digest) (*Image, error) {
+	rec, err := s.files.Image(id)
+	if err != nil {
+		if isNotExist(err) {
+			err = notFound(id.Short())
+		}
+		return nil, err
+	}
+	body, err := s.files.Blob(id, oci.MaxConfig)
+	if err != nil {
+		return nil, fmt.Errorf("image %s: configuration: %w: pull it again", id.Short(), err)
+	}
+	doc, err := oci.DecodeImage(body)
+	if err != nil {
+		return nil, fmt.Errorf("image %s: %w", id.Short(), err)
+	}
+	img := fromRecord(rec)
+	img.Platform, img.Config, img.Author, img.History = doc.Platform, doc.Config, doc.Author, doc.History
+	for _, d := range img.DiffIDs {
+		l, err := s.files.Layer(d)
+		if err != nil {
+			return nil, fmt.Errorf("image %s: layer %s: %w: pull it again", id.Short(), d.Short(), err)
+		}
+		img.Layers = append(img.Layers, l.Dir)
+	}
+	names, err := s.files.Names()
+	img.addNames(names)
+	// A damaged name of some other image is no reason not to run this one.
+	if errors.Is(err, store.ErrDamaged) {
+		err = nil
+	}
+	return img, err
+}
+
+func fromRecord(rec store.Image) *Image {
+	return &Image{ID: rec.ID, Manifest: rec.Manifest, Created: rec.Created, Size: rec.Size, DiffIDs: rec.Layers}
+}
+
+// addNames picks the names that are the image's own.
+func (img *Image) addNames(names []store.Name) {
+	for _, n := range names {
+		if n.Image != img.ID {
+			continue
+		}
+		ref, err := reference.Parse(n.Name)
+		switch {
+		case err != nil || ref.Domain == helloDomain:
+			continue
+		case ref.Digest.IsZero():
+			img.Names = append(img.Names, ref.Familiar())
+		default:
+			img.Digests = append(img.Digests, ref.Familiar())
+		}
+	}
+}
+
+// List returns the images in the store, the newest first, without
+// configurations and layers' directories, which Resolve reads. Damaged records
+// are left out and told in the error, beside the good ones.
+func (s *Store) List() ([]*Image, error) {
+	recs, err := s.files.Images()
+	names, err2 := s.files.Names()
+	byImage := make(map[oci.Digest][]store.Name)
+	for _, n := range names {
+		byImage[n.Image] = append(byImage[n.Image], n)
+	}
+	var imgs []*Image
+	for _, rec := range recs {
+		own := byImage[rec.ID]
+		if len(own) == 1 && strings.HasPrefix(own[0].Name, helloDomain+"/") {
+			continue
+		}
+		img := fromRecord(rec)
+		img.addNames(own)
+		imgs = append(imgs, img)
+	}
+	sort.Slice(imgs, func(i, j int) bool {
+		if !imgs[i].Created.Equal(imgs[j].Created) {
+			return imgs[i].Created.After(imgs[j].Created)
+		}
+		return imgs[i].ID.Hex() < imgs[j].ID.Hex()
+	})
+	return imgs, errors.Join(err, err2)
+}
+
+// Lock keeps an image from being removed until unlock is called: Remove waits
+// for it.
+func (s *Store) Lock(img *Image) (unlock func(), err error) {
+	if img.Builtin == Host {
+		return func() {}, nil
+	}
+	unlock, err = s.files.LockImage(img.ID)
+	if err != nil && isNotExist(err) {
+		err = notFound(img.ID.Short())
+	}
+	return unlock, err
+}
