@@ -1,0 +1,95 @@
+package launch
+
+import "golang.org/x/sys/unix"
+
+// Call is a system call, or a step of the walker itself.
+type Call struct {
+	Name string
+	nr   uintptr
+	step stepKind
+}
+
+type stepKind uint8
+
+const (
+	stepSyscall  stepKind = iota
+	stepCheck             // compare memory with what is expected
+	stepFork              // go on in a second child
+	stepReport            // report failures to another descriptor
+	stepLoad              // take a descriptor out of a received message
+	stepAnnounce          // tell the parent how far the program is
+)
+
+// The system calls that programs are made of.
+var (
+	Accept4       = Call{Name: "accept4", nr: unix.SYS_ACCEPT4}
+	Capset        = Call{Name: "capset", nr: unix.SYS_CAPSET}
+	Chdir         = Call{Name: "chdir", nr: unix.SYS_CHDIR}
+	Close         = Call{Name: "close", nr: unix.SYS_CLOSE}
+	CloseRange    = Call{Name: "close_range", nr: unix.SYS_CLOSE_RANGE}
+	Dup3          = Call{Name: "dup3", nr: unix.SYS_DUP3}
+	Execve        = Call{Name: "execve", nr: unix.SYS_EXECVE}
+	Faccessat2    = Call{Name: "faccessat2", nr: unix.SYS_FACCESSAT2}
+	Fchdir        = Call{Name: "fchdir", nr: unix.SYS_FCHDIR}
+	Fchmod        = Call{Name: "fchmod", nr: unix.SYS_FCHMOD}
+	Fchown        = Call{Name: "fchown", nr: unix.SYS_FCHOWN}
+	Fchownat      = Call{Name: "fchownat", nr: unix.SYS_FCHOWNAT}
+	Fcntl         = Call{Name: "fcntl", nr: unix.SYS_FCNTL}
+	Fsconfig      = Call{Name: "fsconfig", nr: unix.SYS_FSCONFIG}
+	Fsmount       = Call{Name: "fsmount", nr: unix.SYS_FSMOUNT}
+	Fsopen        = Call{Name: "fsopen", nr: unix.SYS_FSOPEN}
+	Fstatfs       = Call{Name: "fstatfs", nr: unix.SYS_FSTATFS}
+	Ioctl         = Call{Name: "ioctl", nr: unix.SYS_IOCTL}
+	Mkdirat       = Call{Name: "mkdirat", nr: unix.SYS_MKDIRAT}
+	Mknodat       = Call{Name: "mknodat", nr: unix.SYS_MKNODAT}
+	MountSetattr  = Call{Name: "mount_setattr", nr: unix.SYS_MOUNT_SETATTR}
+	MoveMount     = Call{Name: "move_mount", nr: unix.SYS_MOVE_MOUNT}
+	OpenTree      = Call{Name: "open_tree", nr: unix.SYS_OPEN_TREE}
+	Openat        = Call{Name: "openat", nr: unix.SYS_OPENAT}
+	Openat2       = Call{Name: "openat2", nr: unix.SYS_OPENAT2}
+	Personality   = Call{Name: "personality", nr: unix.SYS_PERSONALITY}
+	PivotRoot     = Call{Name: "pivot_root", nr: unix.SYS_PIVOT_ROOT}
+	Ppoll         = Call{Name: "ppoll", nr: unix.SYS_PPOLL}
+	Prctl         = Call{Name: "prctl", nr: unix.SYS_PRCTL}
+	Prlimit       = Call{Name: "prlimit64", nr: unix.SYS_PRLIMIT64}
+	Recvmsg       = Call{Name: "recvmsg", nr: unix.SYS_RECVMSG}
+	Read          = Call{Name: "read", nr: unix.SYS_READ}
+	Seccomp       = Call{Name: "seccomp", nr: unix.SYS_SECCOMP}
+	Sendmsg       = Call{Name: "sendmsg", nr: unix.SYS_SENDMSG}
+	Setdomainname = Call{Name: "setdomainname", nr: unix.SYS_SETDOMAINNAME}
+	Setgroups     = Call{Name: "setgroups", nr: unix.SYS_SETGROUPS}
+	Sethostname   = Call{Name: "sethostname", nr: unix.SYS_SETHOSTNAME}
+	Setns         = Call{Name: "setns", nr: unix.SYS_SETNS}
+	Setresgid     = Call{Name: "setresgid", nr: unix.SYS_SETRESGID}
+	Setresuid     = Call{Name: "setresuid", nr: unix.SYS_SETRESUID}
+	Setsid        = Call{Name: "setsid", nr: unix.SYS_SETSID}
+	Sigaction     = Call{Name: "rt_sigaction", nr: unix.SYS_RT_SIGACTION}
+	Sigprocmask   = Call{Name: "rt_sigprocmask", nr: unix.SYS_RT_SIGPROCMASK}
+	Socket        = Call{Name: "socket", nr: unix.SYS_SOCKET}
+	Statx         = Call{Name: "statx", nr: unix.SYS_STATX}
+	Symlinkat     = Call{Name: "symlinkat", nr: unix.SYS_SYMLINKAT}
+	Umask         = Call{Name: "umask", nr: unix.SYS_UMASK}
+	Umount2       = Call{Name: "umount2", nr: unix.SYS_UMOUNT2}
+	Unshare       = Call{Name: "unshare", nr: unix.SYS_UNSHARE}
+	Write         = Call{Name: "write", nr: unix.SYS_WRITE}
+)
+
+// Steps of the walker.
+var (
+	// Check fails with the errno of its third argument unless the 64-bit
+	// word at the byte offset of its second argument, in the Buffer of its
+	// first, has under the mask of its fourth the value of its fifth.
+	Check = Call{Name: "check", step: stepCheck}
+	// Load has as its result the 32-bit word at the byte offset of its second
+	// argument in the Buffer of its first.
+	Load = Call{Name: "load", step: stepLoad}
+	// Announce tells the parent that the program came this far.
+	Announce = Call{Name: "announce", step: stepAnnounce}
+	// Fork goes on in a second child with the CLONE_ flags of its argument, a sibling of the first one, which
+	// tells the parent the new process id and ends. It is how a process
+	// enters a pid namespace that it joined.
+	Fork = Call{Name: "fork", step: stepFork, nr: unix.SYS_CLONE}
+	// ReportTo sends what fails from here on to the descriptor in its
+	// argument.
+	ReportTo = Call{Name: "report_to", step: stepReport}
+)

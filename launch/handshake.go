@@ -1,0 +1,68 @@
+package launch
+
+import "golang.org/x/sys/unix"
+
+// The parent and the child share one socket, the Input named Parent. The child
+// announces how far it is; the parent lets it go on with a message that may
+// carry descriptors.
+
+// Parent is the Input that Start provides by itself: the socket to the parent.
+const Parent = "parent"
+
+// one is the Want of a call that must return 1.
+var one = int64(1)
+
+// Message layout of struct msghdr with one iovec and room for descriptors: the
+// control part is a cmsghdr of 16 bytes, followed by 32-bit numbers.
+const (
+	controlSize   = bufferSize
+	controlHeader = 16
+	// MaxFiles is how many descriptors one Send may carry.
+	MaxFiles = 100
+)
+
+// Await adds the wait for the parent's next Send. The descriptors that come
+// with it are left in the returned slots, in order. A parent that died instead
+// ends the program.
+func (p *Program) Await(text string, files int) []Slot {
+	control, data := Buffer(p.newBuffer()), Buffer(p.newBuffer()+1)
+	p.Add(Op{
+		Call: Recvmsg,
+		Args: []Arg{
+			Input(Parent),
+			Words(Int(0), Int(0), Words(data, Int(1)), Int(1), control, Int(controlSize), Int(0)),
+			Flags(unix.MSG_CMSG_CLOEXEC, "MSG_CMSG_CLOEXEC"),
+		},
+		Want: &one,
+		Text: text,
+	})
+	slots := make([]Slot, files)
+	for i := range slots {
+		slots[i] = p.NewSlot()
+		p.Add(Op{Call: Load, Args: []Arg{control, Int(controlHeader + 4*i)}, Result: slots[i], Text: text})
+	}
+	return slots
+}
+
+// newBuffer returns a Buffer id that no operation uses yet.
+func (p *Program) newBuffer() int {
+	next := 0
+	var visit func(a Arg)
+	visit = func(a Arg) {
+		if a.kind == argBuffer {
+			next = max(next, int(a.value)+1)
+		}
+		for _, w := range a.words {
+			visit(w)
+		}
+	}
+	for _, op := range p.Ops {
+		for _, a := range op.Args {
+			visit(a)
+		}
+	}
+	return next
+}
+
+// NewBuffer returns memory that no operation of the program uses yet.
+func (p *Program) NewBuffer() Arg { return Buffer(p.newBuffer()) }
