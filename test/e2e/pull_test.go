@@ -194,7 +194,10 @@ func TestPullServerErrors(t *testing.T) {
 		}, nil},
 		"empty":            {func(w http.ResponseWriter, r *http.Request) {}, nil},
 		"redirects around": {func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, r.URL.Path, 307) }, nil},
-		"terminal codes":   {func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(404); w.Write([]byte("{\"errors\":[{\"code\":\"X\",\"message\":\"\x1b[2Jclear\\u001b[31m\"}]}")) }, nil},
+		"terminal codes": {func(w http.ResponseWriter, r *http.Request) {
+			w.WriteHeader(404)
+			w.Write([]byte("{\"errors\":[{\"code\":\"X\",\"message\":\"\x1b[2Jclear\\u001b[31m\"}]}"))
+		}, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
 			e.t = t
