@@ -167,6 +167,7 @@ func TestDownloadGivesUp(t *testing.T) {
 		requests.Add(1)
 		w.Header().Set("Content-Length", "1000")
 		w.Write(content[:10])
+		w.(http.Flusher).Flush()
 		panic(http.ErrAbortHandler)
 	})
 	var got bytes.Buffer
