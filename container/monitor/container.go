@@ -1,0 +1,82 @@
+package monitor
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"syscall"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+
+	"loper.run/runtime"
+)
+
+// engine is what the monitor asks of the runtime. It is values, so that tests
+// can let an ordinary child process stand for a container.
+type engine struct {
+	run       func(dir string, c *Config, s *stdio) (pid int, err error)
+	exitCode  func(err error) int   // of a run that failed
+	killAll   func(c *Config)       // what the first process left behind
+	oomKilled func(c *Config) bool  // before remove
+	remove    func(c *Config) error // cgroups, mounts and the runtime's state
+}
+
+func realEngine() engine {
+	// After the monitor has replaced itself the container is loaded anew.
+	var ctr *runtime.Container
+	load := func(c *Config) bool {
+		if ctr == nil {
+			ctr, _ = runtime.Load(c.RuntimeRoot, c.ID)
+		}
+		return ctr != nil
+	}
+	return engine{
+		run: func(dir string, c *Config, s *stdio) (int, error) {
+			spec, err := readSpec(dir)
+			if err != nil {
+				return 0, err
+			}
+			ctr, err = runtime.Run(runtime.Options{
+				Root: c.RuntimeRoot, ID: c.ID, Bundle: dir, Spec: spec, Overlay: c.Overlay,
+				Stdin: s.in, Stdout: s.out, Stderr: s.err, ConsoleSocket: s.console,
+			})
+			if err != nil {
+				return 0, err
+			}
+			return ctr.Pid(), nil
+		},
+		exitCode: runtime.ExitCode,
+		killAll: func(c *Config) {
+			if load(c) {
+				ctr.Kill(syscall.SIGKILL, true)
+			}
+		},
+		oomKilled: func(c *Config) bool {
+			if !load(c) {
+				return false
+			}
+			n, err := ctr.Cgroup().OOMKills()
+			return err == nil && n > 0
+		},
+		remove: func(c *Config) error {
+			if !load(c) {
+				return nil
+			}
+			return ctr.Delete(true)
+		},
+	}
+}
+
+func readSpec(dir string) (*specs.Spec, error) {
+	path := filepath.Join(dir, "config.json")
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	spec := new(specs.Spec)
+	if err := json.Unmarshal(data, spec); err != nil {
+		return nil, fmt.Errorf("read %s: %w", path, err)
+	}
+	return spec, nil
+}

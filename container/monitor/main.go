@@ -1,0 +1,125 @@
+package monitor
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"loper.run/container/logs"
+)
+
+// reportFd is the pipe to the engine that starts the monitor: see Failure.
+const reportFd = 3
+
+// Main is the whole life of the monitor of the container whose directory is
+// given, and returns its exit status. The process is started in a session of
+// its own with /dev/null as its standard streams.
+func Main(dir string) int { return run(dir, realEngine()) }
+
+func run(dir string, e engine) int {
+	// The kernel kills the container when the thread that made it ends: it
+	// is this one, and it ends with the process.
+	runtime.LockOSThread()
+	if text, ok := os.LookupEnv(handoverEnv); ok {
+		s, err := takeOver(dir, e, text)
+		if err != nil {
+			return 1
+		}
+		return s.serve()
+	}
+	unix.CloseOnExec(reportFd)
+	s, err := start(dir, e)
+	if err != nil {
+		report(err, e)
+		return 1
+	}
+	unix.Close(reportFd)
+	return s.serve()
+}
+
+// start runs the container and returns what serves it.
+func start(dir string, e engine) (*server, error) {
+	s := newServer(dir, e)
+	c, err := s.configure()
+	if err != nil {
+		return nil, err
+	}
+	if err := s.takeLock(c); err != nil {
+		return nil, err
+	}
+	if c.Log.Path == "" {
+		c.Log.Path = filepath.Join(dir, logs.FileName)
+	}
+	s.logConfig = c.Log
+	if s.log, err = logs.Open(c.Log); err != nil {
+		return nil, err
+	}
+	if s.listener, err = listen(c.RunDir); err != nil {
+		return nil, err
+	}
+	if err := s.startContainer(c); err != nil {
+		os.Remove(filepath.Join(c.RunDir, SocketFile))
+		return nil, err
+	}
+	if err := s.writeState(c); err != nil {
+		e.killAll(c)
+		e.remove(c)
+		os.Remove(filepath.Join(c.RunDir, SocketFile))
+		return nil, err
+	}
+	return s, nil
+}
+
+func (s *server) startContainer(c *Config) error {
+	if c.WaitAttach {
+		fd, err := waitClient(s.listener, reportFd)
+		if err != nil {
+			return err
+		}
+		s.clients = append(s.clients, &client{source: source{fd: fd}, sized: true})
+	}
+	io, err := newStdio(c)
+	if err != nil {
+		return err
+	}
+	s.pid, err = s.engine.run(s.dir, c, io)
+	s.started = time.Now()
+	io.closeTheirs()
+	if err != nil {
+		return err
+	}
+	// From here on a failure leaves a container that dies with us.
+	if err := s.adopt(io, c); err != nil {
+		s.engine.killAll(c)
+		s.engine.remove(c)
+		return err
+	}
+	return nil
+}
+
+// adopt takes the monitor's ends of the streams and the container's pidfd.
+func (s *server) adopt(io *stdio, c *Config) (err error) {
+	s.tty, s.stdinOnce = c.Terminal, c.StdinOnce
+	if c.Terminal {
+		if s.out.fd, s.in.fd, s.slave, err = io.master(c.OpenStdin); err != nil {
+			return err
+		}
+	} else {
+		s.in.fd, s.out.fd, s.err.fd = io.inW, io.outR, io.errR
+	}
+	if s.pidfd, err = unix.PidfdOpen(s.pid, 0); err != nil {
+		return fmt.Errorf("pidfd of the container: %w", err)
+	}
+	return nil
+}
+
+func report(err error, e engine) {
+	data, _ := json.Marshal(Failure{Code: e.exitCode(err), Error: err.Error()})
+	unix.Write(reportFd, data)
+	unix.Close(reportFd)
+}
