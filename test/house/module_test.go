@@ -1,0 +1,148 @@
+package house_test
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"loper.run/test/env"
+)
+
+// direct are the modules that this one depends on itself, and why each is there.
+var direct = map[string]string{
+	"github.com/docker/go-units":             "sizes and durations read and written as Docker's command line does",
+	"github.com/klauspost/compress":          "gzip twice as fast as the standard library's, and zstd",
+	"github.com/moby/profiles/seccomp":       "the tests compare the default profile with Docker's",
+	"github.com/moby/sys/capability":         "names and sets of capabilities",
+	"github.com/moby/sys/mountinfo":          "/proc/self/mountinfo parsed",
+	"github.com/moby/sys/signal":             "names of signals as Docker's command line has them",
+	"github.com/moby/sys/user":               "passwd, group and subuid files parsed",
+	"github.com/opencontainers/runtime-spec": "config.json's types",
+	"github.com/spf13/cobra":                 "commands, flags, completions and manual pages from one description",
+	"github.com/spf13/pflag":                 "flags as Docker's command line has them",
+	"golang.org/x/sys":                       "system calls",
+	"golang.org/x/term":                      "raw terminals",
+	"golang.org/x/net":                       "BPF filters run by the tests",
+
+	// For the tests alone.
+	"github.com/distribution/reference":      "image names: the oracle that ours are compared with",
+	"github.com/google/go-cmp":               "differences that a person can read",
+	"github.com/google/go-containerregistry": "a registry in memory",
+	"github.com/rogpeppe/go-internal":        "scenario tests of the commands",
+}
+
+func goMod(t *testing.T) string {
+	t.Helper()
+	data, err := os.ReadFile(filepath.Join(env.Source(), "go.mod"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(data)
+}
+
+func TestDirectDependencies(t *testing.T) {
+	have := map[string]bool{}
+	for line := range strings.Lines(goMod(t)) {
+		line = strings.TrimPrefix(strings.TrimSpace(line), "require ")
+		if strings.HasSuffix(line, "// indirect") || !strings.Contains(line, " v") || strings.HasPrefix(line, "//") {
+			continue
+		}
+		path, _, _ := strings.Cut(line, " ")
+		have[path] = true
+		if direct[path] == "" {
+			t.Errorf("go.mod requires %s, which is not in the list with a reason", path)
+		}
+	}
+	for path := range direct {
+		if !have[path] {
+			t.Errorf("%s is in the list, but go.mod does not require it", path)
+		}
+	}
+}
+
+// A replace directive makes "go install" of this module impossible.
+func TestNoReplace(t *testing.T) {
+	for line := range strings.Lines(goMod(t)) {
+		if strings.HasPrefix(strings.TrimSpace(line), "replace") {
+			t.Errorf("go.mod: %s", line)
+		}
+	}
+}
+
+func TestModuleIsTidy(t *testing.T) {
+	cmd := exec.Command("go", "mod", "tidy", "-diff")
+	cmd.Dir = env.Source()
+	if out, err := cmd.CombinedOutput(); err != nil {
+		if strings.Contains(string(out), "dial tcp") || strings.Contains(string(out), "proxy") {
+			t.Skipf("needs the module proxy: %s", strings.TrimSpace(string(out)))
+		}
+		t.Errorf("go mod tidy would change:\n%s", out)
+	}
+}
+
+// Manual pages and completions are made from the commands themselves, and kept; they must be those of today.
+func TestGeneratedDocuments(t *testing.T) {
+	dir := t.TempDir()
+	if err := env.Build(dir); err != nil {
+		t.Fatal(err)
+	}
+	fresh := filepath.Join(dir, "docs")
+	if out, err := exec.Command(filepath.Join(dir, "loper"), "docs", fresh).CombinedOutput(); err != nil {
+		t.Fatalf("loper docs: %v: %s", err, out)
+	}
+	kept := filepath.Join(env.Source(), "docs")
+	for _, sub := range []string{"man", "completion"} {
+		if out, err := exec.Command("diff", "-ru", filepath.Join(kept, sub), filepath.Join(fresh, sub)).CombinedOutput(); err != nil {
+			t.Errorf("docs/%s is not what make docs writes:\n%.2000s", sub, out)
+		}
+	}
+}
+
+// Words that have no place in the code: notes to oneself, and names of packages that say nothing.
+func TestForbiddenWords(t *testing.T) {
+	own := filepath.Join("test", "house")
+	for _, s := range allSources(t) {
+		if s.Dir == own {
+			continue
+		}
+		for _, word := range []string{"TO" + "DO", "FIX" + "ME", "X" + "XX", "H" + "ACK", "DESIGN" + ".md", "FIELD" + ".md", "HOUSE" + ".md", "DEPS" + ".md", "as requested", "this issue"} {
+			if strings.Contains(s.Text, word) {
+				t.Errorf("%s says %q", s.Path, word)
+			}
+		}
+		if name := s.File.Name.Name; name == "util" || name == "utils" || name == "common" || name == "helpers" {
+			t.Errorf("%s: package %s says nothing", s.Path, name)
+		}
+	}
+}
+
+// Documents name files and commands; those must be there.
+func TestDocumentsNameWhatIsThere(t *testing.T) {
+	root := env.Source()
+	for _, document := range []string{"README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md", "LICENSE", "docs/security.md", "docs/benchmarks.md"} {
+		data, err := os.ReadFile(filepath.Join(root, document))
+		if err != nil {
+			t.Error(err)
+			continue
+		}
+		for part := range strings.SplitSeq(string(data), "](") {
+			target, _, ok := strings.Cut(part, ")")
+			if !ok || strings.Contains(target, "://") || strings.ContainsAny(target, " #\n") {
+				continue
+			}
+			if _, err := os.Stat(filepath.Join(root, filepath.Dir(document), target)); err != nil && part != string(data) {
+				t.Errorf("%s links to %s, which is not there", document, target)
+			}
+		}
+		// `path/file.go` and `path/` in backquotes.
+		for i, quoted := range strings.Split(string(data), "`") {
+			if i%2 == 1 && strings.HasSuffix(quoted, ".go") && strings.Contains(quoted, "/") && !strings.ContainsAny(quoted, " *\n") {
+				if _, err := os.Stat(filepath.Join(root, quoted)); err != nil {
+					t.Errorf("%s names %s, which is not there", document, quoted)
+				}
+			}
+		}
+	}
+}
