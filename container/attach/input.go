@@ -44,7 +44,7 @@ func (st *stream) readInput() error {
 			st.push(p)
 		}
 		st.push([]byte{packet.EOF})
-		st.in = nil
+		st.closeInput()
 		return nil
 	}
 	p, detach := st.keys.feed(p, st.typed[:n])
@@ -56,6 +56,13 @@ func (st *stream) readInput() error {
 		return ErrDetached
 	}
 	return nil
+}
+
+func (st *stream) closeInput() {
+	if st.pump {
+		st.in.Close()
+	}
+	st.in, st.pump = nil, false
 }
 
 // push sends a packet, or queues it while the monitor has no room. The queue is

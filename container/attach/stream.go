@@ -98,9 +98,7 @@ func newStream(c *Client, s Streams) (*stream, error) {
 func (st *stream) close() {
 	st.term.Restore()
 	st.sig.stop()
-	if st.pump {
-		st.in.Close()
-	}
+	st.closeInput()
 }
 
 // step waits for something to happen and handles it.
