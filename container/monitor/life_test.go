@@ -161,7 +161,7 @@ func TestBackground(t *testing.T) {
 	t.Parallel()
 	for name, script := range map[string]string{
 		"reachable":   "yes & echo $! >&2; exit 5",
-		"unreachable": "setsid sleep 7 & echo $! >&2; exit 5",
+		"unreachable": "setsid sleep 7 & sleep 0.1; exit 5",
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
