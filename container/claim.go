@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strconv"
 
 	"golang.org/x/sys/unix"
 
@@ -30,7 +31,7 @@ func (e *Engine) take(dir, key, id string) (owner string, err error) {
 		if err != nil {
 			return "", err
 		}
-		if e.exists(owner) {
+		if e.holds(dir, key, owner) {
 			return owner, os.ErrExist
 		}
 		if err := e.free(dir, key, owner); err != nil {
@@ -69,32 +70,52 @@ func (e *Engine) free(dir, key, id string) error {
 	return os.Remove(e.path(dir, key))
 }
 
-// sweep frees the claims whose container is gone.
-func (e *Engine) sweep(dir string) error {
+// sweep frees the claims that nobody holds. known are containers whose records
+// were just read.
+func (e *Engine) sweep(dir string, known map[string]*Container) error {
 	entries, err := os.ReadDir(e.path(dir))
 	if err != nil {
 		return err
 	}
 	for _, entry := range entries {
-		owner, err := e.owner(dir, entry.Name())
-		if err != nil || e.exists(owner) {
+		key := entry.Name()
+		owner, err := e.owner(dir, key)
+		if err != nil {
 			continue
 		}
-		if err := e.free(dir, entry.Name(), owner); err != nil {
+		if c := known[owner]; c != nil && c.claims(dir, key) || e.holds(dir, key, owner) {
+			continue
+		}
+		if err := e.free(dir, key, owner); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// exists reports whether the container has a directory that is either complete
-// or being made at this moment.
-func (e *Engine) exists(id string) bool {
+// claims reports whether the container's record names the claim.
+func (c *Container) claims(dir, key string) bool {
+	return dir == nameDir && c.Name == key || dir == idRangeDir && strconv.Itoa(c.Range) == key
+}
+
+// holds reports whether the container has the claim by its record, or is being
+// made or renamed at this moment and may have it soon.
+func (e *Engine) holds(dir, key, id string) bool {
 	if !isID(id) {
 		return false
 	}
-	if _, err := os.Lstat(e.path(containerDir, id, recordFile)); err == nil {
+	c, err := e.read(id)
+	if errors.Is(err, ErrNotFound) {
+		return !e.dropHalfMade(id)
+	}
+	if err != nil || c.claims(dir, key) {
 		return true
 	}
-	return !e.dropHalfMade(id)
+	d, err := e.lockDir(id, unix.LOCK_EX|unix.LOCK_NB)
+	if err != nil {
+		return !errors.Is(err, ErrNotFound)
+	}
+	defer d.Close()
+	c, err = e.read(id)
+	return err == nil && c.claims(dir, key)
 }

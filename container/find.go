@@ -25,8 +25,10 @@ func (e *Engine) Find(name string) (*Container, error) {
 		if err != nil && !errors.Is(err, ErrNotFound) {
 			return nil, err
 		}
-		if err := e.freeStaleName(name, id); err != nil {
-			return nil, err
+		if !e.holds(nameDir, name, id) {
+			if err := e.free(nameDir, name, id); err != nil {
+				return nil, err
+			}
 		}
 	}
 	id, err := e.byPrefix(name)
@@ -34,14 +36,6 @@ func (e *Engine) Find(name string) (*Container, error) {
 		return nil, err
 	}
 	return e.touch(id)
-}
-
-// freeStaleName gives up a name that its container does not have (any more).
-func (e *Engine) freeStaleName(name, id string) error {
-	if e.exists(id) {
-		return nil // being made or renamed at this moment
-	}
-	return e.free(nameDir, name, id)
 }
 
 func (e *Engine) byPrefix(prefix string) (string, error) {
@@ -75,6 +69,7 @@ func (e *Engine) List() ([]*Container, error) {
 		return nil, err
 	}
 	var list []*Container
+	known := make(map[string]*Container)
 	for _, entry := range entries {
 		if !isID(entry.Name()) {
 			continue
@@ -87,9 +82,10 @@ func (e *Engine) List() ([]*Container, error) {
 			return nil, err
 		}
 		list = append(list, c)
+		known[c.ID] = c
 	}
 	for _, dir := range []string{nameDir, idRangeDir} {
-		if err := e.sweep(dir); err != nil {
+		if err := e.sweep(dir, known); err != nil {
 			return nil, err
 		}
 	}

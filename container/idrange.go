@@ -42,7 +42,7 @@ func (e *Engine) takeRange(id string) (int, error) {
 			return n, err
 		}
 	}
-	if err := e.sweep(idRangeDir); err != nil {
+	if err := e.sweep(idRangeDir, nil); err != nil {
 		return noRange, err
 	}
 	return noRange, fmt.Errorf("all %d ranges of user ids are taken by containers: remove some", rangeCount)

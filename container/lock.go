@@ -63,5 +63,8 @@ func (e *Engine) dropHalfMade(id string) bool {
 	if _, err := os.Lstat(e.path(containerDir, id, recordFile)); !errors.Is(err, os.ErrNotExist) {
 		return false
 	}
+	if _, err := os.Lstat(e.path(containerDir, id, unfinishedFile)); err == nil && e.dropVolumesOf(id) != nil {
+		return false
+	}
 	return e.removeTree(e.path(containerDir, id)) == nil
 }

@@ -8,15 +8,16 @@ import (
 	"path/filepath"
 	"time"
 
+	"loper.run/container/attach"
 	"loper.run/internal/atomicfile"
 )
 
 const (
-	recordFile  = "container.json"
-	configFile  = "config.json"
-	monitorFile = "monitor.json"
-	exitFile    = "exit.json"
-	lockFile    = "monitor.lock"
+	recordFile = "container.json"
+	configFile = "config.json"
+	// unfinishedFile is there while anonymous volumes may belong to a container
+	// that has no record yet.
+	unfinishedFile = "unfinished"
 )
 
 // Record is container.json: what was asked and what was given. It changes only
@@ -41,7 +42,8 @@ type Record struct {
 // the kernel and the files anew.
 type Container struct {
 	Record
-	engine *Engine
+	engine   *Engine
+	attached *attach.Client // made by Start, until Attach gives it away
 }
 
 // ShortID is the first 12 digits of the id.
@@ -86,4 +88,16 @@ func (e *Engine) read(id string) (*Container, error) {
 		return nil, fmt.Errorf("container %.12s: %s is of container %.12s", id, recordFile, c.ID)
 	}
 	return c, nil
+}
+
+// readJSON reads a file of the engine's own.
+func readJSON(path string, v any) error {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	if err := json.Unmarshal(data, v); err != nil {
+		return fmt.Errorf("read %s: %w", path, err)
+	}
+	return nil
 }

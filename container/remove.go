@@ -1,0 +1,124 @@
+package container
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+	"time"
+)
+
+// RemoveOptions is how to remove a container.
+type RemoveOptions struct {
+	Force   bool // kill it if it runs
+	Volumes bool // remove its anonymous volumes too
+}
+
+// killTime is how long the kernel may take to end a killed container.
+const killTime = 30 * time.Second
+
+// Remove removes the container and all that is only its own. ErrRunning
+// without Force. A removal that was begun is finished, by this or by any later
+// command; it is no error when somebody else has finished it.
+func (c *Container) Remove(o RemoveOptions) error {
+	unlock, err := c.lock()
+	if errors.Is(err, ErrNotFound) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	return c.removeLocked(o)
+}
+
+func (c *Container) removeLocked(o RemoveOptions) error {
+	st, err := c.status(true)
+	if err != nil && !o.Force {
+		return err
+	}
+	if st.Alive() {
+		if !o.Force {
+			return fmt.Errorf("%w: %s", ErrRunning, c.Name)
+		}
+		ctx, cancel := context.WithTimeoutCause(context.Background(), killTime, errors.New("its processes do not end"))
+		defer cancel()
+		if err := c.kill(ctx); err != nil {
+			return fmt.Errorf("kill container %s: %w", c.Name, err)
+		}
+	}
+	c.Removing, c.Record.Volumes = true, o.Volumes
+	if err := c.save(); err != nil {
+		return err
+	}
+	return c.finishRemoval()
+}
+
+// finishRemoval removes a locked container whose record says that it is being
+// removed. The record goes after what it describes, and the claims after it,
+// so that wherever this is killed the next command knows what is left to do.
+func (c *Container) finishRemoval() error {
+	if err := c.cleanRuntime(); err != nil {
+		return err
+	}
+	if c.Record.Volumes {
+		if err := c.removeAnonymous(); err != nil {
+			return err
+		}
+	}
+	entries, err := os.ReadDir(c.Dir())
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	for _, entry := range entries {
+		if entry.Name() != recordFile {
+			if err := c.engine.removeTree(c.file(entry.Name())); err != nil {
+				return err
+			}
+		}
+	}
+	if err := c.engine.removeTree(c.Dir()); err != nil {
+		return err
+	}
+	return c.engine.freeClaims(c)
+}
+
+// freeClaims gives up the container's name and range of ids.
+func (e *Engine) freeClaims(c *Container) error {
+	var err error
+	if c.Range != noRange {
+		err = e.free(idRangeDir, strconv.Itoa(c.Range), c.ID)
+	}
+	if c.Name != "" {
+		err = errors.Join(err, e.free(nameDir, c.Name, c.ID))
+	}
+	return err
+}
+
+// Rename gives the container another name.
+func (c *Container) Rename(name string) error {
+	unlock, err := c.lock()
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	old := c.Name
+	if name == old {
+		return fmt.Errorf("container %s has that name already", name)
+	}
+	if err := CheckName(name); err != nil {
+		return err
+	}
+	if _, err := c.engine.takeName(name, c.ID); err != nil {
+		return err
+	}
+	c.Name = name
+	if err := c.save(); err != nil {
+		return errors.Join(err, c.engine.free(nameDir, name, c.ID))
+	}
+	return c.engine.free(nameDir, old, c.ID)
+}

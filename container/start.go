@@ -1,0 +1,273 @@
+package container
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"loper.run/container/attach"
+	"loper.run/container/logs"
+	"loper.run/container/monitor"
+	"loper.run/internal/atomicfile"
+	"loper.run/runtime"
+)
+
+// StartError says why a container could not be started.
+type StartError struct {
+	Code int // 127: the program is not there; 126: it cannot be executed; 125: anything else
+	Err  error
+}
+
+// Error gives the reason on one line.
+func (e *StartError) Error() string { return e.Err.Error() }
+
+// Unwrap gives the reason.
+func (e *StartError) Unwrap() error { return e.Err }
+
+// StartOptions is how to start a container.
+type StartOptions struct {
+	// Attach connects to the container before its program runs, so that none of
+	// its output is missed. Attach then gives that connection.
+	Attach bool
+}
+
+// connectTime is how long a new monitor may take to listen.
+const connectTime = 30 * time.Second
+
+// Start starts the container's monitor, which runs the container, and returns
+// when its program runs or cannot be. A container that runs is left alone. One
+// with AutoRemove that cannot be started is removed.
+func (c *Container) Start(o StartOptions) error {
+	unlock, err := c.lock()
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	st, err := c.status(true)
+	if err != nil || st.Alive() {
+		return err
+	}
+	err = c.start(o)
+	if err == nil {
+		return nil
+	}
+	failed := &StartError{Code: 125, Err: err}
+	errors.As(err, &failed)
+	c.closeAttached()
+	if c.Settings.AutoRemove {
+		return errors.Join(failed, c.removeLocked(RemoveOptions{Volumes: true}))
+	}
+	if err := c.cleanRuntime(); err != nil {
+		return errors.Join(failed, err)
+	}
+	e := exit{Exit: monitor.Exit{Code: failed.Code}, Error: failed.Error()}
+	if err := atomicfile.WriteJSON(c.file(monitor.ExitFile), e, 0o600, c.durability()); err != nil {
+		return errors.Join(failed, err)
+	}
+	return failed
+}
+
+func (c *Container) start(o StartOptions) error {
+	f, err := c.gather()
+	if err != nil {
+		return err
+	}
+	spec, err := c.spec(f)
+	if err != nil {
+		return err
+	}
+	log, err := logs.Parse(c.Settings.LogDriver, c.Settings.LogOpts)
+	if err != nil {
+		return err
+	}
+	log.Path = c.LogPath()
+	config := monitor.Config{
+		ID: c.ID, RunDir: c.RunDir(), RuntimeRoot: c.engine.runtimeRoot(), Overlay: c.overlay(),
+		Terminal: c.Settings.Terminal, OpenStdin: c.Settings.OpenStdin, StdinOnce: c.Settings.OpenStdin && o.Attach,
+		WaitAttach: o.Attach, Log: log,
+	}
+	if c.Settings.AutoRemove {
+		if config.AutoRemove, err = c.autoRemove(); err != nil {
+			return err
+		}
+	}
+	// What remains of an earlier run goes first: from the moment that
+	// monitor.json is there and exit.json is not, the container counts as started.
+	if err := c.cleanRuntime(); err != nil {
+		return err
+	}
+	for _, dir := range []string{c.engine.runtimeRoot(), c.RunDir()} {
+		if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, os.ErrExist) {
+			return err
+		}
+	}
+	if err := c.writeEtc(f); err != nil {
+		return err
+	}
+	if err := atomicfile.WriteJSON(c.file(configFile), spec, 0o600, atomicfile.Volatile); err != nil {
+		return err
+	}
+	if err := os.Remove(c.file(monitor.ExitFile)); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	if err := atomicfile.WriteJSON(c.file(monitor.ConfigFile), config, 0o600, c.durability()); err != nil {
+		return err
+	}
+	report, err := c.spawn()
+	if err != nil {
+		return err
+	}
+	defer report.Close()
+	return c.await(report, o.Attach)
+}
+
+// spawn starts the monitor and returns the pipe on which it reports.
+func (c *Container) spawn() (*os.File, error) {
+	program, err := monitorProgram()
+	if err != nil {
+		return nil, err
+	}
+	r, w, err := os.Pipe()
+	if err != nil {
+		return nil, err
+	}
+	defer w.Close()
+	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
+	if err != nil {
+		r.Close()
+		return nil, err
+	}
+	defer null.Close()
+	p, err := os.StartProcess(program, []string{program, "monitor", c.Dir()}, &os.ProcAttr{
+		Dir: "/",
+		// One thread is enough for it, and nothing of the caller's environment is its business.
+		Env:   []string{"GOMAXPROCS=1", defaultPath},
+		Files: []*os.File{null, null, null, w},
+		Sys:   &syscall.SysProcAttr{Setsid: true},
+	})
+	if err != nil {
+		r.Close()
+		return nil, fmt.Errorf("start the monitor: %w", err)
+	}
+	go p.Wait() // in case we live longer than the container
+	return r, nil
+}
+
+// maxReport bounds what a monitor says.
+const maxReport = 64 << 10
+
+// await waits for the monitor's report, and connects to it meanwhile.
+func (c *Container) await(report *os.File, attached bool) error {
+	type result struct {
+		text []byte
+		err  error
+	}
+	reported := make(chan result, 1)
+	var ended atomic.Bool
+	go func() {
+		text, err := io.ReadAll(io.LimitReader(report, maxReport))
+		ended.Store(true)
+		reported <- result{text, err}
+	}()
+	if attached {
+		client, err := attach.ConnectWithin(c.RunDir(), connectTime, ended.Load)
+		if err != nil && !ended.Load() {
+			return fmt.Errorf("attach: %w", err)
+		}
+		c.attached = client
+	}
+	r := <-reported
+	if r.err != nil {
+		return fmt.Errorf("read the monitor's report: %w", r.err)
+	}
+	if len(r.text) == 0 {
+		return c.checkStarted()
+	}
+	var failure monitor.Failure
+	if err := json.Unmarshal(r.text, &failure); err != nil {
+		return fmt.Errorf("monitor's report: %w", err)
+	}
+	return &StartError{Code: failure.Code, Err: errors.New(strings.TrimSpace(failure.Error))}
+}
+
+// checkStarted tells a monitor that closed its pipe as agreed from one that was killed.
+func (c *Container) checkStarted() error {
+	alive, err := c.hasMonitor()
+	if err != nil || alive {
+		return err
+	}
+	for _, file := range []string{c.file(monitor.ExitFile), c.file(recordFile)} {
+		_, err := os.Lstat(file)
+		ended := err == nil
+		if file == c.file(recordFile) {
+			ended = errors.Is(err, os.ErrNotExist) // and was removed
+		}
+		if ended {
+			return nil
+		}
+	}
+	return errors.New("the monitor was killed before the container's start")
+}
+
+// autoRemove is the command that removes the container after its end, should
+// nobody else do it.
+func (c *Container) autoRemove() ([]string, error) {
+	self := c.engine.Self
+	if self == nil {
+		program, err := os.Executable()
+		if err != nil {
+			return nil, err
+		}
+		self = []string{program, "--root", c.engine.Root, "--runroot", c.engine.RunRoot}
+	}
+	return append(self[:len(self):len(self)], "rm", "--force", "--volumes", c.ID), nil
+}
+
+// Attach is the connection that Start made, or a new one to the running container.
+func (c *Container) Attach() (*attach.Client, error) {
+	if client := c.attached; client != nil {
+		c.attached = nil
+		return client, nil
+	}
+	client, err := attach.Connect(c.RunDir())
+	if errors.Is(err, os.ErrNotExist) || errors.Is(err, syscall.ECONNREFUSED) {
+		return nil, fmt.Errorf("%w: %s", ErrNotRunning, c.Name)
+	}
+	return client, err
+}
+
+func (c *Container) closeAttached() {
+	if c.attached != nil {
+		c.attached.Close()
+		c.attached = nil
+	}
+}
+
+// exitStatus turns a wait status into the exit code a shell would show.
+func exitStatus(ws syscall.WaitStatus) int {
+	if ws.Signaled() {
+		return 128 + int(ws.Signal())
+	}
+	return ws.ExitStatus()
+}
+
+// loadRuntime finds the container at the runtime; ErrNotRunning without one.
+func (c *Container) loadRuntime() (*runtime.Container, error) {
+	alive, err := c.hasMonitor()
+	if err != nil {
+		return nil, err
+	}
+	if alive {
+		rc, err := runtime.Load(c.engine.runtimeRoot(), c.ID)
+		if !errors.Is(err, os.ErrNotExist) {
+			return rc, err
+		}
+	}
+	return nil, fmt.Errorf("%w: %s", ErrNotRunning, c.Name)
+}
