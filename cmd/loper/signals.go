@@ -1,0 +1,52 @@
+package main
+
+import (
+	"os"
+	"os/signal"
+	"syscall"
+
+	"loper.run/container"
+)
+
+// proxied are the signals that somebody sends to a command that stands for its
+// container. Those that stop the command itself for its shell are not among
+// them.
+var proxied = [...]os.Signal{
+	syscall.SIGHUP, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGTERM, syscall.SIGUSR1, syscall.SIGUSR2,
+	syscall.SIGALRM, syscall.SIGWINCH, syscall.SIGCONT,
+}
+
+// signals holds the signals that this process got, for its container. A nil
+// one leaves them to do here what they usually do.
+type signals chan os.Signal
+
+// catch begins to hold signals, if the session passes them on. Those that come
+// before the container runs wait for it.
+func (s *session) catch(ctr *container.Container) signals {
+	if !s.sigProxy || ctr.Settings.Terminal {
+		return nil
+	}
+	ch := make(signals, 64)
+	signal.Notify(ch, proxied[:]...)
+	return ch
+}
+
+// forward passes the signals on until stop.
+func (ch signals) forward(ctr *container.Container) {
+	if ch == nil {
+		return
+	}
+	go func() {
+		for sig := range ch {
+			// A container that has just ended needs no signal.
+			_ = ctr.Kill(sig.(syscall.Signal))
+		}
+	}()
+}
+
+func (ch signals) stop() {
+	if ch != nil {
+		signal.Stop(ch)
+		close(ch)
+	}
+}

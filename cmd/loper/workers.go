@@ -1,0 +1,9 @@
+package main
+
+import "loper.run/container"
+
+// registerWorkers names what this program does in a second process of its own,
+// inside an ordinary user's namespace.
+func registerWorkers() {
+	container.Workers()
+}
