@@ -1,26 +1,13 @@
 package main
 
 import (
-	"archive/tar"
-	"bytes"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"syscall"
 
-	"github.com/klauspost/compress/gzip"
-
 	"loper.run/test/env"
-)
-
-// The image of the pull: real programs and texts of this machine's /usr.
-const (
-	imageFiles  = 34000
-	imageBytes  = 840 << 20
-	imageLayers = 4
 )
 
 // pull measures how long an image takes from the registry to a directory tree, stores and registry on a tmpfs, then the
@@ -113,77 +100,4 @@ func pipeline(addr, dir string, img *env.Image) string {
 	}
 	script.WriteString("wait\n")
 	return script.String()
-}
-
-// bigImage takes files of /usr, in the order of their names, until there are enough.
-func bigImage() (*env.Image, int64, int, error) {
-	var size int64
-	files := 0
-	buffers := make([]bytes.Buffer, imageLayers)
-	writers := make([]*tar.Writer, imageLayers)
-	for i := range writers {
-		writers[i] = tar.NewWriter(&buffers[i])
-	}
-	stop := fmt.Errorf("enough")
-	err := filepath.WalkDir("/usr", func(path string, d fs.DirEntry, err error) error {
-		if err != nil {
-			return nil
-		}
-		if files >= imageFiles || size >= imageBytes {
-			return stop
-		}
-		// Each layer gets a part of the tree; of the many small files only some, so that size and number come out right.
-		layer := files * imageLayers / imageFiles
-		info, err := d.Info()
-		if err != nil {
-			return nil
-		}
-		link := ""
-		if info.Mode()&fs.ModeSymlink != 0 {
-			link, _ = os.Readlink(path)
-		} else if !info.IsDir() && (!info.Mode().IsRegular() || info.Size() > 4<<20 || size/int64(files+1) > imageBytes/imageFiles && info.Size() > 64<<10) {
-			return nil
-		}
-		h, err := tar.FileInfoHeader(info, link)
-		if err != nil {
-			return nil
-		}
-		h.Name = strings.TrimPrefix(path, "/")
-		var data []byte
-		if info.Mode().IsRegular() {
-			if data, err = os.ReadFile(path); err != nil {
-				return nil
-			}
-			h.Size = int64(len(data))
-		}
-		if err := writers[layer].WriteHeader(h); err != nil {
-			return err
-		}
-		if _, err := writers[layer].Write(data); err != nil {
-			return err
-		}
-		size += int64(len(data))
-		files++
-		return nil
-	})
-	if err != nil && err != stop {
-		return nil, 0, 0, err
-	}
-	layers := make([]env.Blob, imageLayers)
-	var wait sync.WaitGroup
-	for i := range layers {
-		if err := writers[i].Close(); err != nil {
-			return nil, 0, 0, err
-		}
-		wait.Go(func() {
-			var out bytes.Buffer
-			w, _ := gzip.NewWriterLevel(&out, 6)
-			w.Write(buffers[i].Bytes())
-			w.Close()
-			layers[i] = env.Blob{MediaType: env.OCILayer + "+gzip", Data: out.Bytes(), DiffID: env.Digest(buffers[i].Bytes())}
-			buffers[i] = bytes.Buffer{}
-		})
-	}
-	wait.Wait()
-	return env.NewImage(env.RunConfig{Cmd: []string{"/bin/true"}}, layers...), size, files, nil
 }
