@@ -81,6 +81,16 @@ func unpack(t testing.TB, stream []byte, o Options) (root string, res Result, er
 	if err := os.Mkdir(root, 0o700); err != nil {
 		t.Fatal(err)
 	}
+	above, err := os.Open(filepath.Dir(root))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		defer above.Close()
+		if err := RemoveTree(above, "root"); err != nil {
+			t.Error(err)
+		}
+	})
 	d, err := os.Open(root)
 	if err != nil {
 		t.Fatal(err)
