@@ -47,10 +47,10 @@ lint:
 	$(GO) vet ./...
 	$(GO) tool staticcheck ./...
 
-docs: build
-	bin/loper docs docs
+docs:
+	$(GO) generate ./cmd/loper
 
-install: build
+install: build docs
 	install -D -m 0755 -t $(DESTDIR)$(PREFIX)/bin bin/loper bin/lope
 	for page in docs/man/*.1; do install -D -m 0644 -t $(DESTDIR)$(PREFIX)/share/man/man1 $$page; done
 	install -D -m 0644 docs/completion/loper.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/loper

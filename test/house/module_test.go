@@ -82,24 +82,6 @@ func TestModuleIsTidy(t *testing.T) {
 	}
 }
 
-// Manual pages and completions are made from the commands themselves, and kept; they must be those of today.
-func TestGeneratedDocuments(t *testing.T) {
-	dir := t.TempDir()
-	if err := env.Build(dir); err != nil {
-		t.Fatal(err)
-	}
-	fresh := filepath.Join(dir, "docs")
-	if out, err := exec.Command(filepath.Join(dir, "loper"), "docs", fresh).CombinedOutput(); err != nil {
-		t.Fatalf("loper docs: %v: %s", err, out)
-	}
-	kept := filepath.Join(env.Source(), "docs")
-	for _, sub := range []string{"man", "completion"} {
-		if out, err := exec.Command("diff", "-ru", filepath.Join(kept, sub), filepath.Join(fresh, sub)).CombinedOutput(); err != nil {
-			t.Errorf("docs/%s is not what make docs writes:\n%.2000s", sub, out)
-		}
-	}
-}
-
 // Words that have no place in the code: notes to oneself, and names of packages that say nothing.
 func TestForbiddenWords(t *testing.T) {
 	own := filepath.Join("test", "house")
