@@ -1,6 +1,7 @@
 package house_test
 
 import (
+	"go/ast"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -125,6 +126,27 @@ func TestDocumentsNameWhatIsThere(t *testing.T) {
 					t.Errorf("%s names %s, which is not there", document, quoted)
 				}
 			}
+		}
+	}
+}
+
+// The tests that documents name as keepers of a promise are there.
+func TestDocumentsNameTests(t *testing.T) {
+	names := map[string]bool{}
+	for _, s := range allSources(t) {
+		for _, decl := range s.File.Decls {
+			if f, ok := decl.(*ast.FuncDecl); ok && s.Test {
+				names[f.Name.Name] = true
+			}
+		}
+	}
+	data, err := os.ReadFile(filepath.Join(env.Source(), "docs/security.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, quoted := range strings.Split(string(data), "`") {
+		if i%2 == 1 && strings.HasPrefix(quoted, "Test") && !names[quoted] {
+			t.Errorf("docs/security.md names %s, which is not there", quoted)
 		}
 	}
 }
