@@ -44,14 +44,14 @@ func (m *Mount) field(field string) (err error) {
 	case "target", "destination", "dst":
 		m.Target, err = mountTarget(value)
 	case "readonly", "ro":
-		m.ReadOnly, err = flag(value, hasValue)
+		m.ReadOnly, err = isOn(value, hasValue)
 	case "bind-propagation":
 		if !strings.HasSuffix(value, "private") && !strings.HasSuffix(value, "shared") && !strings.HasSuffix(value, "slave") {
 			return fmt.Errorf("unknown propagation %q", value)
 		}
 		err = m.option(value)
 	case "bind-nonrecursive":
-		m.NoRecursive, err = flag(value, hasValue)
+		m.NoRecursive, err = isOn(value, hasValue)
 	case "bind-recursive":
 		switch value {
 		case "enabled", "readonly", "writable":
@@ -61,12 +61,12 @@ func (m *Mount) field(field string) (err error) {
 			return fmt.Errorf("unknown bind-recursive %q", value)
 		}
 	case "bind-create-src":
-		m.CreateDir, err = flag(value, hasValue)
+		m.CreateDir, err = isOn(value, hasValue)
 	case "volume-nocopy":
-		m.NoCopy, err = flag(value, hasValue)
+		m.NoCopy, err = isOn(value, hasValue)
 	case "idmap":
 		var on bool
-		on, err = flag(value, hasValue)
+		on, err = isOn(value, hasValue)
 		m.NoIDMap = !on
 	case "tmpfs-size":
 		m.TmpfsSize, err = units.RAMInBytes(value)
@@ -111,7 +111,7 @@ func (m *Mount) check() error {
 	return nil
 }
 
-func flag(value string, hasValue bool) (bool, error) {
+func isOn(value string, hasValue bool) (bool, error) {
 	if !hasValue {
 		return true, nil
 	}
