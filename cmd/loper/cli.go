@@ -97,7 +97,18 @@ func (c *cli) each(names []string, f func(name string) error) error {
 	return nil
 }
 
-// warn prints one line that is no error.
+// warn prints one line that is no error, unless only errors are wanted.
 func (c *cli) warn(format string, args ...any) {
-	fmt.Fprintf(c.err, "loper: warning: "+format+"\n", args...)
+	if c.logLevel != "error" && c.logLevel != "fatal" && c.logLevel != "panic" {
+		fmt.Fprintf(c.err, "loper: warning: "+format+"\n", args...)
+	}
+}
+
+// checkLogLevel accepts podman's words for --log-level.
+func (c *cli) checkLogLevel() error {
+	switch c.logLevel {
+	case "trace", "debug", "info", "warn", "warning", "error", "fatal", "panic":
+		return nil
+	}
+	return fmt.Errorf("--log-level: '%s' is not debug, info, warn or error", c.logLevel)
 }

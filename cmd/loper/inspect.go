@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -13,14 +14,13 @@ import (
 	"loper.run/image"
 )
 
-// inspector gives the description of the object of a name; nil when there is
-// none.
+// inspector gives the description of the object of a name.
 type inspector func(name string) (any, error)
 
 func newInspect(c *cli) *cobra.Command {
 	var kind string
 	var size bool
-	cmd := c.inspectCommand("inspect [OPTIONS] NAME|ID [NAME|ID...]", "Show containers, images and volumes in full", "object",
+	cmd := c.inspectCommand("inspect [OPTIONS] NAME|ID [NAME|ID...]", "Show containers, images and volumes in full",
 		func() (inspector, error) { return c.inspectKind(kind, size) })
 	cmd.Flags().StringVar(&kind, "type", "", "Only objects of this type: container, image, volume")
 	cmd.Flags().BoolVarP(&size, "size", "s", false, "Count the size of containers")
@@ -30,7 +30,7 @@ func newInspect(c *cli) *cobra.Command {
 
 func newContainerInspect(c *cli) *cobra.Command {
 	var size bool
-	cmd := c.inspectCommand("inspect [OPTIONS] CONTAINER [CONTAINER...]", "Show containers in full", "container",
+	cmd := c.inspectCommand("inspect [OPTIONS] CONTAINER [CONTAINER...]", "Show containers in full",
 		func() (inspector, error) { return c.inspectKind("container", size) })
 	cmd.Flags().BoolVarP(&size, "size", "s", false, "Count the size of containers")
 	cmd.ValidArgsFunction = c.completeContainers()
@@ -38,14 +38,14 @@ func newContainerInspect(c *cli) *cobra.Command {
 }
 
 func newImageInspect(c *cli) *cobra.Command {
-	cmd := c.inspectCommand("inspect [OPTIONS] IMAGE [IMAGE...]", "Show images in full", "image",
+	cmd := c.inspectCommand("inspect [OPTIONS] IMAGE [IMAGE...]", "Show images in full",
 		func() (inspector, error) { return c.inspectKind("image", false) })
 	cmd.ValidArgsFunction = c.completeImages
 	return cmd
 }
 
 func newVolumeInspect(c *cli) *cobra.Command {
-	cmd := c.inspectCommand("inspect [OPTIONS] VOLUME [VOLUME...]", "Show volumes in full", "volume",
+	cmd := c.inspectCommand("inspect [OPTIONS] VOLUME [VOLUME...]", "Show volumes in full",
 		func() (inspector, error) { return c.inspectKind("volume", false) })
 	cmd.ValidArgsFunction = c.completeVolumes
 	return cmd
@@ -59,7 +59,7 @@ func (c *cli) inspectKind(kind string, size bool) (inspector, error) {
 	}
 	finders := []struct {
 		kind string
-		find inspector
+		find inspector // nil: there is none
 	}{
 		{"container", func(name string) (any, error) {
 			ctr, err := e.Find(name)
@@ -89,29 +89,25 @@ func (c *cli) inspectKind(kind string, size bool) (inspector, error) {
 			return v, err
 		}},
 	}
-	var all []inspector
-	for _, f := range finders {
-		if kind == f.kind {
-			return f.find, nil
-		}
-		all = append(all, f.find)
-	}
-	if kind != "" {
+	if kind != "" && kind != "container" && kind != "image" && kind != "volume" {
 		return nil, fmt.Errorf("--type: '%s' is not container, image or volume", kind)
 	}
 	return func(name string) (any, error) {
-		for _, find := range all {
-			if v, err := find(name); v != nil || err != nil {
+		for _, f := range finders {
+			if kind != "" && kind != f.kind {
+				continue
+			}
+			if v, err := f.find(name); v != nil || err != nil {
 				return v, err
 			}
 		}
-		return nil, nil
+		return nil, noSuch(cmp.Or(kind, "object"), name)
 	}, nil
 }
 
 // inspectCommand is a command that describes named objects as a JSON list, or
 // by a template each. What is found is printed even when some are not.
-func (c *cli) inspectCommand(use, short, noun string, open func() (inspector, error)) *cobra.Command {
+func (c *cli) inspectCommand(use, short string, open func() (inspector, error)) *cobra.Command {
 	var format string
 	cmd := &cobra.Command{Use: use, Short: short, Args: atLeast(1)}
 	cmd.RunE = func(_ *cobra.Command, args []string) error {
@@ -129,9 +125,6 @@ func (c *cli) inspectCommand(use, short, noun string, open func() (inspector, er
 		found := []any{}
 		failed := c.each(args, func(name string) error {
 			v, err := find(name)
-			if err == nil && v == nil {
-				err = noSuch(noun, name)
-			}
 			if err == nil {
 				found = append(found, v)
 			}

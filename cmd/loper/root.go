@@ -25,6 +25,7 @@ func (c *cli) rootCommand() *cobra.Command {
 			}
 			return unknownCommand(cmd, args[0])
 		},
+		PersistentPreRunE:     func(*cobra.Command, []string) error { return c.checkLogLevel() },
 		Version:               version.String(),
 		DisableFlagsInUseLine: true,
 	}
