@@ -1,0 +1,75 @@
+package seccomp
+
+import "math"
+
+// assemble writes the program. Backwards: the conditions' code, each
+// architecture's search tree over it, and in front of all the dispatch on the
+// architecture.
+func (p *profile) assemble() []Insn {
+	a := &assembler{code: make([]Insn, 0, 512)}
+	dispatch := a.ret(retKillProcess)
+	for i := len(p.abis) - 1; i >= 0; i-- {
+		abi := p.abis[i]
+		if abi.column == colX32 {
+			continue // part of x86_64's tree
+		}
+		section := a.test(offNr, p.steps(a, abi))
+		dispatch = a.branch(opJeq, abi.audit, section, dispatch)
+	}
+	a.load(offArch, dispatch)
+	return a.program()
+}
+
+// steps describes what happens to each number of an audit architecture.
+func (p *profile) steps(a *assembler, main *abi) []step {
+	s := p.abiSteps(a, main, make([]step, 0, 512))
+	if main.column != colX86_64 {
+		return s
+	}
+	var x32 *abi
+	for _, b := range p.abis {
+		if b.column == colX32 {
+			x32 = b
+		}
+	}
+	if x32 != nil {
+		s = p.abiSteps(a, x32, s)
+	} else {
+		s = append(s, step{x32Bit, a.ret(retKillProcess)})
+	}
+	// A tracer skips a call by setting its number to -1: no call of x32.
+	return append(s, step{math.MaxUint32, a.ret(p.newer(main))})
+}
+
+// abiSteps appends the steps for one ABI's numbers.
+func (p *profile) abiSteps(a *assembler, b *abi, s []step) []step {
+	def, newer := a.ret(p.def), a.ret(p.newer(b))
+	// run appends the decisions for the numbers from first to last.
+	run := func(first, last int32) {
+		s = append(s, step{b.base() + uint32(first), def})
+		decided := uint16(0)
+		for nr := first; nr <= last; nr++ {
+			if d := *b.slot(nr); d != decided {
+				decided = d
+				s = append(s, step{b.base() + uint32(nr), p.chain(a, d, b.narrow)})
+			}
+		}
+		s = append(s, step{b.base() + uint32(last) + 1, newer})
+	}
+	run(0, b.newest)
+	switch b.column {
+	case colX32:
+		run(x32Own, x32End-1)
+	case colARM:
+		run(armPrivate, armPrivate+privateSlots-1)
+	}
+	return s
+}
+
+// newer is the return value for calls newer than any that the profile names.
+func (p *profile) newer(b *abi) uint32 {
+	if b.newest >= 0 && p.def&retClass == retErrno {
+		return retErrno | enosys
+	}
+	return p.def
+}

@@ -1,0 +1,217 @@
+package seccomp
+
+import (
+	"fmt"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+)
+
+// profile collects what the rules decide for each system call.
+type profile struct {
+	spec     *specs.LinuxSeccomp
+	def      uint32 // return value of the default action
+	abis     []*abi
+	alts     []alternative
+	decided  []decision
+	chains   []code // conditions emitted so far
+	notify   bool
+	warnings []string
+}
+
+// alternative is one rule's conditions, all of which must hold, and what it
+// returns then.
+type alternative struct {
+	conds []condition
+	ret   uint32
+}
+
+// decision is what the filter does for a system call. Decisions are shared by
+// all calls that came to them by the same rules, so neighbours with the same
+// one merge into a range. Number 0 is the default action.
+type decision struct {
+	final bool   // no conditions: ret is returned
+	ret   uint32 // for final decisions
+	prev  uint16 // tried first, 0 at the end of the chain
+	alt   int    // index of the alternative tried after prev
+}
+
+// maxDecisions is what fits in the slots' 16 bits. A program that needs more
+// would be far above the kernel's limit.
+const maxDecisions = 1 << 16
+
+func newProfile(s *specs.LinuxSeccomp, goarch string) (*profile, error) {
+	p := &profile{spec: s}
+	var err error
+	p.def, err = action(s.DefaultAction, s.DefaultErrnoRet,
+		"linux.seccomp.defaultAction", "linux.seccomp.defaultErrnoRet")
+	if err != nil {
+		return nil, err
+	}
+	// The process that loads the filter makes more calls afterwards, before
+	// anybody listens.
+	if p.def == retNotify {
+		return nil, fmt.Errorf("linux.seccomp.defaultAction: %s is for single system calls", specs.ActNotify)
+	}
+	if s.ListenerMetadata != "" && s.ListenerPath == "" {
+		return nil, fmt.Errorf("linux.seccomp.listenerMetadata: set without linux.seccomp.listenerPath")
+	}
+	p.decided = append(make([]decision, 0, 64), decision{final: true, ret: p.def})
+	return p, p.selectABIs(goarch)
+}
+
+func (p *profile) warn(format string, args ...any) {
+	p.warnings = append(p.warnings, fmt.Sprintf(format, args...))
+}
+
+// addRule enters linux.seccomp.syscalls[i].
+func (p *profile) addRule(i int, rule *specs.LinuxSyscall) error {
+	if len(rule.Names) == 0 {
+		return fmt.Errorf("linux.seccomp.syscalls[%d].names: empty", i)
+	}
+	ret, conds, err := p.parseRule(i, rule)
+	if err != nil {
+		return err
+	}
+	// All names share the alternatives.
+	first := len(p.alts)
+	for _, c := range conds {
+		p.alts = append(p.alts, alternative{c, ret})
+	}
+	r := ruling{ret, first, len(p.alts)}
+	at := -1
+	for j, name := range rule.Names {
+		if name == "" {
+			return fmt.Errorf("linux.seccomp.syscalls[%d].names[%d]: empty", i, j)
+		}
+		if ret == retNotify && name == "write" {
+			return fmt.Errorf("linux.seccomp.syscalls[%d].names[%d]: %s is not possible for write, which hands over the listener", i, j, specs.ActNotify)
+		}
+		at = lookup(name, at)
+		if at < 0 {
+			p.warn("linux.seccomp.syscalls[%d].names[%d]: unknown system call %q ignored", i, j, name)
+			continue
+		}
+		hidden := false
+		for _, a := range p.abis {
+			hidden = p.enter(a, &syscallTable[at], r) || hidden
+		}
+		if hidden {
+			p.warn("linux.seccomp.syscalls[%d].names[%d]: of the rules for %s, which differ in action, only the first without conditions counts", i, j, name)
+		}
+	}
+	if len(p.decided) > maxDecisions {
+		return fmt.Errorf("linux.seccomp.syscalls[%d]: too many different conditions", i)
+	}
+	return nil
+}
+
+// parseRule returns a rule's action and its alternatives: one list of
+// conditions each.
+func (p *profile) parseRule(i int, rule *specs.LinuxSyscall) (uint32, [][]condition, error) {
+	ret, err := action(rule.Action, rule.ErrnoRet, "action", "errnoRet")
+	if err != nil {
+		return 0, nil, fmt.Errorf("linux.seccomp.syscalls[%d].%w", i, err)
+	}
+	if ret == retNotify {
+		if p.spec.ListenerPath == "" {
+			return 0, nil, fmt.Errorf("linux.seccomp.syscalls[%d].action: %s needs linux.seccomp.listenerPath", i, specs.ActNotify)
+		}
+		p.notify = true
+	}
+	if len(rule.Args) == 0 {
+		return ret, nil, nil
+	}
+	conds := make([]condition, len(rule.Args))
+	var seen [6]bool
+	twice := false
+	for j, arg := range rule.Args {
+		if conds[j], err = newCondition(arg); err != nil {
+			return 0, nil, fmt.Errorf("linux.seccomp.syscalls[%d].args[%d].%w", i, j, err)
+		}
+		twice = twice || seen[arg.Index]
+		seen[arg.Index] = true
+	}
+	if !twice {
+		return ret, [][]condition{conds}, nil
+	}
+	each := make([][]condition, len(conds))
+	for j := range conds {
+		each[j] = conds[j : j+1]
+	}
+	return ret, each, nil
+}
+
+// ruling is a rule as it applies to a system call: the return value, under
+// the alternatives with indices first to last-1, or always when there are none.
+type ruling struct {
+	ret         uint32
+	first, last int
+}
+
+// enter applies a rule to a system call of one ABI. It reports whether rules
+// without conditions hide rules of another action.
+func (p *profile) enter(a *abi, row *syscallRow, r ruling) (hidden bool) {
+	if a.column == colX86 && row.mux != 0 {
+		p.enterMux(a, row.mux, r)
+	}
+	nr := row.nr[a.column]
+	if nr < 0 {
+		return false
+	}
+	a.see(nr)
+	return p.decide(a.slot(nr), r)
+}
+
+// decide adds a rule to the decision in slot.
+func (p *profile) decide(slot *uint16, r ruling) (hidden bool) {
+	if r.ret == p.def {
+		return false
+	}
+	if d := p.decided[*slot]; *slot != 0 && d.final {
+		return d.ret != r.ret
+	}
+	if r.first == r.last {
+		for s := *slot; s != 0; s = p.decided[s].prev {
+			hidden = hidden || p.alts[p.decided[s].alt].ret != r.ret
+		}
+		*slot = p.intern(decision{final: true, ret: r.ret})
+		return hidden
+	}
+	for i := r.first; i < r.last; i++ {
+		*slot = p.intern(decision{prev: *slot, alt: i})
+	}
+	return false
+}
+
+// intern returns the number of a decision. Equal ones share it when they are
+// not far apart, as those of one rule's names are; elsewhere a second number
+// only costs instructions.
+func (p *profile) intern(d decision) uint16 {
+	for i := len(p.decided) - 1; i > 0 && i >= len(p.decided)-64; i-- {
+		if p.decided[i] == d {
+			return uint16(i)
+		}
+	}
+	if len(p.decided) <= maxDecisions { // addRule refuses more
+		p.decided = append(p.decided, d)
+	}
+	return uint16(len(p.decided) - 1)
+}
+
+// enterMux applies a rule to the part of socketcall(2) or ipc(2) that does the
+// same as the named call on 32-bit x86. Their first argument selects the part;
+// the other arguments lie in memory, where no filter sees them. So a rule with
+// conditions counts in full when it is stricter than the default action, and
+// not at all otherwise.
+func (p *profile) enterMux(a *abi, mux uint8, r ruling) {
+	if r.ret == p.def || r.first != r.last && strictness(r.ret) > strictness(p.def) {
+		return
+	}
+	nr := int32(x86Socketcall)
+	if mux&muxIPC != 0 {
+		nr = x86IPC
+	}
+	call := condition{op: equal, value: uint64(mux &^ muxIPC)}
+	p.alts = append(p.alts, alternative{[]condition{call}, r.ret})
+	p.decide(a.slot(nr), ruling{r.ret, len(p.alts) - 1, len(p.alts)})
+}
