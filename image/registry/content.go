@@ -102,7 +102,7 @@ func readBounded(resp *http.Response, limit int64) ([]byte, error) {
 	}
 	body, err := io.ReadAll(io.LimitReader(resp.Body, limit+1))
 	if err != nil {
-		return nil, err
+		return nil, cut(resp, int64(len(body)), err)
 	}
 	if int64(len(body)) > limit {
 		return nil, fmt.Errorf("%w: the answer has more than %d bytes", errTooLarge, limit)
@@ -151,8 +151,8 @@ func (c *Client) stream(ctx context.Context, path string, d oci.Descriptor, at i
 	if n := resp.ContentLength; n >= 0 && n != d.Size-at+skip {
 		return at, fmt.Errorf("blob %s: %w: the registry has %d bytes, the manifest says %d", d.Digest, errWrongSize, n+at-skip, d.Size)
 	}
-	if _, err := io.CopyN(io.Discard, resp.Body, skip); err != nil {
-		return at, err
+	if n, err := io.CopyN(io.Discard, resp.Body, skip); err != nil {
+		return at, cut(resp, n, err)
 	}
 	buf := make([]byte, 256<<10)
 	for {
@@ -169,11 +169,11 @@ func (c *Client) stream(ctx context.Context, path string, d oci.Descriptor, at i
 		}
 		switch {
 		case err == io.EOF && at < d.Size:
-			return at, io.ErrUnexpectedEOF
+			return at, cut(resp, at, io.ErrUnexpectedEOF)
 		case err == io.EOF:
 			return at, nil
 		case err != nil:
-			return at, err
+			return at, cut(resp, at, err)
 		}
 	}
 }
@@ -189,6 +189,22 @@ func readSome(r io.Reader, buf []byte) (int, error) {
 	}
 	return n, err
 }
+
+// cutError is a body that broke off. However it did, the rest may be had again.
+type cutError struct {
+	host string
+	at   int64
+	err  error
+}
+
+func cut(resp *http.Response, at int64, err error) error {
+	return &cutError{resp.Request.URL.Host, at, err}
+}
+
+func (e *cutError) Error() string {
+	return fmt.Sprintf("connection to %s broke off at byte %d: %v", e.host, e.at, e.err)
+}
+func (e *cutError) Unwrap() error { return e.err }
 
 // localError is a failure on our side, which no retry helps.
 type localError struct{ err error }
@@ -238,6 +254,7 @@ func tried(err error, n int) error {
 func (c *Client) retryable(err error) (time.Duration, bool) {
 	var status *StatusError
 	var local *localError
+	var broken *cutError
 	switch {
 	case errors.As(err, &local), errors.Is(err, errTooLarge), errors.Is(err, errWrongSize), errors.Is(err, context.Canceled):
 		return 0, false
@@ -246,7 +263,7 @@ func (c *Client) retryable(err error) (time.Duration, bool) {
 			return 0, false
 		}
 		return status.Retry, status.Status == http.StatusTooManyRequests || status.Status == http.StatusRequestTimeout || status.Status >= 500 && status.Status != http.StatusNotImplemented
-	case errors.Is(err, errStalled), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.EOF),
+	case errors.As(err, &broken), errors.Is(err, errStalled), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.EOF),
 		errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
 		return 0, true
 	case errors.Is(err, syscall.ECONNREFUSED):
