@@ -2,7 +2,7 @@
 // (runtime-spec, config-linux.md, "Control groups").
 //
 // A Manager stands for the one group (cgroup v2) or the set of groups of the same path, one a hierarchy (cgroup v1 and
-// hybrid), of a container. It holds no descriptors between calls, so a value made by Load costs nothing to keep. The
+// hybrid), of a container. It holds no descriptors between calls (but for FD), so one made by Load costs nothing to keep. The
 // limits are first turned into a plain list of 'this value into that file' (limitsV1, limitsV2) and then written by
 // one loop, which is why their tests need no kernel.
 package cgroup

@@ -20,8 +20,9 @@ func detect(root string) Mode {
 			return V2
 		}
 	case unix.TMPFS_MAGIC:
-		for _, h := range hierarchies(root) {
-			if !h.unified && writable(h.root) {
+		for _, name := range known {
+			dir := filepath.Join(root, name)
+			if fsType(dir) == unix.CGROUP_SUPER_MAGIC && writable(dir) {
 				return V1
 			}
 		}
@@ -33,7 +34,6 @@ func detect(root string) Mode {
 type hierarchy struct {
 	root        string   // directory of its mount
 	controllers []string // names that Paths uses; for the cgroup2 one, ""
-	unified     bool
 }
 
 // known lists the v1 controllers in the order in which their groups are made, by the name of their directory.
@@ -59,8 +59,11 @@ next:
 		if fsType(dir) != want {
 			continue
 		}
-		if target, err := os.Readlink(dir); err == nil {
-			dir = filepath.Join(root, filepath.Base(target))
+		switch name {
+		case "cpu", "cpuacct", "net_cls", "net_prio": // the ones that are mounted together
+			if target, err := os.Readlink(dir); err == nil {
+				dir = filepath.Join(root, filepath.Base(target))
+			}
 		}
 		for i := range all {
 			if all[i].root == dir {
@@ -68,7 +71,7 @@ next:
 				continue next
 			}
 		}
-		all = append(all, hierarchy{root: dir, controllers: []string{key}, unified: name == "unified"})
+		all = append(all, hierarchy{root: dir, controllers: []string{key}})
 	}
 	return all
 }

@@ -261,6 +261,23 @@ func TestV2FilesOfATree(t *testing.T) {
 	}
 }
 
+func TestNobodyIsBornUnderALimitOfZero(t *testing.T) {
+	m := fakeV2(t, "pids", "pids.max")
+	for limit, born := range map[int64]bool{0: false, 1: true, -1: true} {
+		if err := m.Create(&specs.LinuxResources{Pids: &specs.LinuxPids{Limit: &limit}}); err != nil {
+			t.Fatal(err)
+		}
+		j, err := m.Join()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if (m.FD() >= 0) != born || (j.CloneFD >= 0) != born {
+			t.Errorf("limit %d: FD %d, Join %+v", limit, m.FD(), j)
+		}
+		j.Close()
+	}
+}
+
 func TestEnableExplainsWhatIsMissing(t *testing.T) {
 	m := fakeV2(t, "")
 	os.WriteFile(filepath.Join(m.root, "cgroup.controllers"), []byte("memory"), 0o644)

@@ -9,7 +9,8 @@ import (
 )
 
 // limitsV1 says which v1 file gets which value. For memory, cpu and block weights 0 means 'not set', as the peers read
-// it (Docker's update sends 0 for what stays); for pids it is a limit (runtime-spec 1.3).
+// it (Docker's update sends 0 for what stays); for pids it is a limit (runtime-spec 1.3). memory.kernel, which kernels
+// since 5.16 no longer have, and memory.useHierarchy, which they no longer let one choose, are passed over.
 func limitsV1(r *specs.LinuxResources) (list, error) {
 	var l list
 	if r == nil {

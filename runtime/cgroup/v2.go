@@ -188,6 +188,9 @@ func (m *v2) Add(pid int) error {
 }
 
 func (m *v2) Join() (*Join, error) {
+	if m.noBirth {
+		return &Join{CloneFD: -1}, nil
+	}
 	fd, err := m.openDir()
 	if err != nil {
 		return nil, err
