@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"unicode"
 
 	"github.com/spf13/cobra"
 )
@@ -71,9 +72,20 @@ func (c *cli) report(cmd *cobra.Command, err error) int {
 			return code // 0 when the user detached
 		}
 	}
-	message = strings.ReplaceAll(strings.TrimRight(message, "\n"), "\n", "; ")
-	fmt.Fprintln(c.err, "loper: "+message)
+	fmt.Fprintln(c.err, "loper: "+oneLine(message))
 	return code
+}
+
+// oneLine makes one line of a message. What a registry or a container wrote
+// may be part of it, and must not steer the terminal.
+func oneLine(message string) string {
+	message = strings.ReplaceAll(strings.TrimRight(message, "\n"), "\n", "; ")
+	return strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) {
+			return unicode.ReplacementChar
+		}
+		return r
+	}, message)
 }
 
 // badUsage is a mistake in the words of a command, with the place to look.

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -75,9 +76,9 @@ func parseTime(s string, now time.Time) (time.Time, error) {
 			return t, nil
 		}
 	}
-	seconds, fraction, _ := strings.Cut(s, ".")
-	var sec, nsec int64
-	if _, err := fmt.Sscanf(seconds+" "+(fraction + "000000000")[:9], "%d %d", &sec, &nsec); err == nil && digits(seconds) && digits(fraction) {
+	seconds, fraction, parted := strings.Cut(s, ".")
+	if sec, err := strconv.ParseInt(seconds, 10, 64); err == nil && digits(seconds+fraction) && parted == (fraction != "") {
+		nsec, _ := strconv.ParseInt((fraction + "000000000")[:9], 10, 64)
 		return time.Unix(sec, nsec), nil
 	}
 	return time.Time{}, fmt.Errorf("invalid time '%s': write 2006-01-02T15:04:05Z, seconds since 1970, or 90m", s)
