@@ -165,8 +165,7 @@ func (c *Container) frozen() bool {
 	if err != nil {
 		return false
 	}
-	frozen, err := rc.Cgroup().Frozen()
-	return err == nil && frozen
+	return rc.Status() == runtime.StatusPaused
 }
 
 // touch looks a container up and finishes or repairs what others left undone.

@@ -39,7 +39,11 @@ func (c *Container) Stats() (Stats, error) {
 	if err != nil {
 		return Stats{}, err
 	}
-	g, err := rc.Cgroup().Stats()
+	m, err := rc.Cgroup()
+	if err != nil {
+		return Stats{}, err
+	}
+	g, err := m.Stats()
 	if err != nil {
 		return Stats{}, err
 	}

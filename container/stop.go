@@ -8,6 +8,8 @@ import (
 	"os"
 	"syscall"
 	"time"
+
+	"loper.run/runtime"
 )
 
 // StopOptions is how to stop a container; the zero value is as the container's
@@ -74,7 +76,11 @@ func (c *Container) signal(sig syscall.Signal, paused bool) error {
 	if err != nil {
 		return err
 	}
-	if err := rc.Kill(sig, false); err != nil {
+	err = rc.Kill(sig, false)
+	if errors.Is(err, runtime.ErrNotRunning) {
+		return fmt.Errorf("%w: %s", ErrNotRunning, c.Name)
+	}
+	if err != nil {
 		return fmt.Errorf("container %s: %w", c.Name, err)
 	}
 	if paused {

@@ -1,0 +1,3 @@
+package container
+
+func stageMain(string) {}
