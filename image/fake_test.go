@@ -78,6 +78,7 @@ func (f *fake) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	if mediaType != "" {
 		w.Header().Set("Content-Type", mediaType)
+		w.Header().Set("Docker-Content-Digest", oci.FromBytes(body).String())
 	}
 	http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(body))
 }

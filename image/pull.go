@@ -160,6 +160,14 @@ func (p *pull) named(ctx context.Context) (body []byte, mediaType string, digest
 		if body, err := p.blob(d, oci.MaxManifest); err == nil {
 			return body, "", d, nil
 		}
+		return p.client.Manifest(ctx, p.ref)
+	}
+	if n, err := p.s.files.Name(p.ref.String()); err == nil {
+		if body, err := p.blob(n.Manifest, oci.MaxManifest); err == nil {
+			if d, err := p.client.Digest(ctx, p.ref); err == nil && d == n.Manifest {
+				return body, "", d, nil
+			}
+		}
 	}
 	return p.client.Manifest(ctx, p.ref)
 }

@@ -119,6 +119,8 @@ func (img *Image) addNames(names []store.Name) {
 			img.Digests = append(img.Digests, ref.Familiar())
 		}
 	}
+	sort.Strings(img.Names)
+	sort.Strings(img.Digests)
 }
 
 // List returns the images in the store, the newest first, without

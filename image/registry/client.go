@@ -66,6 +66,7 @@ func (c *Client) Close() {
 
 // request is one GET or HEAD of a repository's content.
 type request struct {
+	head   bool   // only the header is wanted
 	path   string // repository, for the scope of its token
 	url    string // below /v2/
 	accept []string
@@ -129,7 +130,11 @@ func (c *Client) base() *url.URL {
 
 func (c *Client) send(ctx context.Context, base *url.URL, r request) (*http.Response, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, base.String()+"/v2/"+r.url, nil)
+	method := http.MethodGet
+	if r.head {
+		method = http.MethodHead
+	}
+	req, err := http.NewRequestWithContext(ctx, method, base.String()+"/v2/"+r.url, nil)
 	if err != nil {
 		cancel(nil)
 		return nil, err

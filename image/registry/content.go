@@ -62,6 +62,22 @@ func (c *Client) Manifest(ctx context.Context, ref reference.Reference) (body []
 	return body, mediaType, digest, nil
 }
 
+// Digest asks what a tag stands for now, which costs less than the manifest and
+// counts against no limit of pulls. A registry that doesn't tell gives the zero
+// digest. The answer is only the registry's word.
+func (c *Client) Digest(ctx context.Context, ref reference.Reference) (oci.Digest, error) {
+	resp, err := c.get(ctx, request{head: true, path: ref.Path, url: ref.Path + "/manifests/" + ref.Tag, accept: accepted})
+	if err != nil {
+		return oci.Digest{}, err
+	}
+	resp.Body.Close()
+	d, err := oci.Parse(resp.Header.Get("Docker-Content-Digest"))
+	if err != nil {
+		return oci.Digest{}, nil
+	}
+	return d, nil
+}
+
 func suffix(ref reference.Reference) string {
 	return strings.TrimPrefix(ref.String(), ref.Name())
 }
