@@ -52,6 +52,8 @@ var (
 	Ppoll         = Call{Name: "ppoll", nr: unix.SYS_PPOLL}
 	Prctl         = Call{Name: "prctl", nr: unix.SYS_PRCTL}
 	Prlimit       = Call{Name: "prlimit64", nr: unix.SYS_PRLIMIT64}
+	Keyctl        = Call{Name: "keyctl", nr: unix.SYS_KEYCTL}
+	Recvfrom      = Call{Name: "recvfrom", nr: unix.SYS_RECVFROM}
 	Recvmsg       = Call{Name: "recvmsg", nr: unix.SYS_RECVMSG}
 	Read          = Call{Name: "read", nr: unix.SYS_READ}
 	Seccomp       = Call{Name: "seccomp", nr: unix.SYS_SECCOMP}

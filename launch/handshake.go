@@ -25,7 +25,7 @@ const (
 // with it are left in the returned slots, in order. A parent that died instead
 // ends the program.
 func (p *Program) Await(text string, files int) []Slot {
-	control, data := Buffer(p.newBuffer()), Buffer(p.newBuffer()+1)
+	control, data := p.NewBuffer(), p.NewBuffer()
 	p.Add(Op{
 		Call: Recvmsg,
 		Args: []Arg{
@@ -43,26 +43,3 @@ func (p *Program) Await(text string, files int) []Slot {
 	}
 	return slots
 }
-
-// newBuffer returns a Buffer id that no operation uses yet.
-func (p *Program) newBuffer() int {
-	next := 0
-	var visit func(a Arg)
-	visit = func(a Arg) {
-		if a.kind == argBuffer {
-			next = max(next, int(a.value)+1)
-		}
-		for _, w := range a.words {
-			visit(w)
-		}
-	}
-	for _, op := range p.Ops {
-		for _, a := range op.Args {
-			visit(a)
-		}
-	}
-	return next
-}
-
-// NewBuffer returns memory that no operation of the program uses yet.
-func (p *Program) NewBuffer() Arg { return Buffer(p.newBuffer()) }

@@ -7,7 +7,6 @@ import (
 	"os"
 	"runtime"
 	"syscall"
-	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -100,21 +99,17 @@ func (c *Process) Pidfd() *os.File { return c.pidfd }
 // Announce. It returns io.EOF once the child is the wanted program, and an
 // *Error when an operation failed.
 func (c *Process) Next() (string, error) {
-	var r report
-	buf := unsafe.Slice((*byte)(unsafe.Pointer(&r)), unsafe.Sizeof(r))
 	for {
-		n, err := c.socket.Read(buf)
-		if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, unix.ECONNRESET) {
-			return "", err
-		}
-		if n == 0 {
-			if c.execs {
-				return "", io.EOF
-			}
+		r, err := readReport(c.socket)
+		switch {
+		case errors.Is(err, io.EOF) && c.execs:
+			return "", io.EOF
+		case errors.Is(err, io.EOF):
 			return "", ErrDied
-		}
-		if n != len(buf) || int(r.index) >= len(c.program.Ops) {
-			return "", fmt.Errorf("the child sent %d bytes that make no sense", n)
+		case err != nil:
+			return "", err
+		case int(r.index) >= len(c.program.Ops):
+			return "", fmt.Errorf("the child reports operation %d of %d", r.index, len(c.program.Ops))
 		}
 		switch r.kind {
 		case reportFailure:

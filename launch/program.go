@@ -21,6 +21,9 @@ type Program struct {
 	Namespaces uintptr
 	// Ops are walked in order.
 	Ops []Op
+
+	slots   Slot // the last one given out
+	buffers int  // how many were given out
 }
 
 // Op is one system call, or one of the few steps that are none (see Call).
@@ -66,11 +69,14 @@ func (p *Program) Add(ops ...Op) int {
 
 // NewSlot returns a Slot that no operation of the program uses yet.
 func (p *Program) NewSlot() Slot {
-	highest := None
-	for i := range p.Ops {
-		highest = max(highest, p.Ops[i].Result)
-	}
-	return highest + 1
+	p.slots++
+	return p.slots
+}
+
+// NewBuffer returns memory that no operation of the program uses yet.
+func (p *Program) NewBuffer() Arg {
+	p.buffers++
+	return Buffer(p.buffers)
 }
 
 // Inputs lists the names of the descriptors that the program needs from its

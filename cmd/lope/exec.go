@@ -1,0 +1,156 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+
+	"loper.run/runtime"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"github.com/spf13/pflag"
+)
+
+// execution holds the flags of exec.
+type execution struct {
+	creation
+	processFile, cwd, user string
+	env, caps              []string
+	gids                   []uint
+	tty, detach, paused    bool
+}
+
+func execCommand() command {
+	var e execution
+	return command{
+		name: "exec", args: "ID COMMAND [ARG...]", short: "Run one more process in a running container",
+		flags: func(f *pflag.FlagSet) {
+			f.StringVarP(&e.processFile, "process", "p", "", "file with a process as in config.json")
+			f.StringVar(&e.cwd, "cwd", "", "working directory")
+			f.StringVarP(&e.user, "user", "u", "", "user id, or user and group id as UID:GID")
+			f.StringArrayVarP(&e.env, "env", "e", nil, "variable of the environment, NAME=VALUE")
+			f.StringSliceVarP(&e.caps, "cap", "c", nil, "capability to add")
+			f.UintSliceVarP(&e.gids, "additional-gids", "g", nil, "additional group ids")
+			f.BoolVarP(&e.tty, "tty", "t", false, "give it a terminal")
+			f.BoolVarP(&e.detach, "detach", "d", false, "don't wait for its end")
+			f.BoolVar(&e.paused, "ignore-paused", false, "allow it in a paused container")
+			f.StringVar(&e.consoleSocket, "console-socket", "", "unix socket that takes the terminal")
+			f.StringVar(&e.pidFile, "pid-file", "", "file that takes the process id")
+			f.IntVar(&e.preserveFDs, "preserve-fds", 0, "how many descriptors from 3 on to give to it")
+		},
+		run: e.run,
+	}
+}
+
+func (e *execution) run(g *global, args []string) error {
+	if len(args) == 0 {
+		return errors.New("a container id is expected")
+	}
+	c, err := load(g, args[:1])
+	if err != nil {
+		return err
+	}
+	p, err := e.process(c, args[1:])
+	if err != nil {
+		return err
+	}
+	o := runtime.ExecOptions{Process: p, Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr, Detached: e.detach, PreserveFDs: e.preserveFDs, Paused: e.paused}
+	if e.consoleSocket != "" {
+		if o.ConsoleSocket, err = dialConsole(e.consoleSocket); err != nil {
+			return err
+		}
+	}
+	tty, err := foregroundTerminal(p, &o.ConsoleSocket)
+	if err != nil {
+		return err
+	}
+	defer tty.close()
+	started, err := c.Exec(o)
+	if err != nil {
+		return err
+	}
+	defer started.Close()
+	if e.pidFile != "" {
+		if err := writePid(e.pidFile, started.Pid()); err != nil {
+			return err
+		}
+	}
+	if e.detach {
+		return nil
+	}
+	status, err := tty.follow(started.Pid(), started.Wait)
+	if err != nil {
+		return err
+	}
+	return exitOf(status)
+}
+
+// process is the one of the file, or the container's own with other arguments.
+func (e *execution) process(c *runtime.Container, command []string) (*specs.Process, error) {
+	if e.processFile != "" {
+		data, err := os.ReadFile(e.processFile)
+		if err != nil {
+			return nil, err
+		}
+		p := &specs.Process{}
+		if err := json.Unmarshal(data, p); err != nil {
+			return nil, fmt.Errorf("%s: %w", e.processFile, err)
+		}
+		return p, nil
+	}
+	if len(command) == 0 {
+		return nil, errors.New("a command, or --process with a file, is expected")
+	}
+	spec, err := c.Spec()
+	if err != nil {
+		return nil, err
+	}
+	p := *spec.Process
+	p.Args, p.Terminal, p.ConsoleSize = command, e.tty, nil
+	p.Env = append(append([]string(nil), p.Env...), e.env...)
+	if e.cwd != "" {
+		p.Cwd = e.cwd
+	}
+	for _, g := range e.gids {
+		p.User.AdditionalGids = append(p.User.AdditionalGids, uint32(g))
+	}
+	if e.user != "" {
+		if err := parseUser(e.user, &p.User); err != nil {
+			return nil, err
+		}
+	}
+	if len(e.caps) > 0 {
+		p.Capabilities = withCapabilities(p.Capabilities, e.caps)
+	}
+	return &p, nil
+}
+
+func withCapabilities(old *specs.LinuxCapabilities, names []string) *specs.LinuxCapabilities {
+	all := specs.LinuxCapabilities{}
+	if old != nil {
+		all = *old
+	}
+	add := func(list []string) []string { return append(append([]string(nil), list...), names...) }
+	all.Bounding, all.Effective, all.Permitted = add(all.Bounding), add(all.Effective), add(all.Permitted)
+	return &all
+}
+
+// parseUser takes numbers only: names belong to the container's files.
+func parseUser(text string, u *specs.User) error {
+	uid, gid, both := strings.Cut(text, ":")
+	n, err := strconv.ParseUint(uid, 10, 32)
+	if err != nil || n == 1<<32-1 {
+		return fmt.Errorf("--user %q: a number below 4294967295 is expected", text)
+	}
+	u.UID = uint32(n)
+	if both {
+		if n, err = strconv.ParseUint(gid, 10, 32); err != nil || n == 1<<32-1 {
+			return fmt.Errorf("--user %q: a number below 4294967295 is expected behind the colon", text)
+		}
+		u.GID = uint32(n)
+	}
+	return nil
+}

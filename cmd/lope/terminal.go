@@ -1,0 +1,164 @@
+package main
+
+import (
+	"errors"
+	"io"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strconv"
+	"syscall"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+	"golang.org/x/term"
+)
+
+// dialConsole connects to a console socket. The address goes through a
+// descriptor of the directory, as it has room for 107 bytes only.
+func dialConsole(path string) (*os.File, error) {
+	dir, err := os.Open(filepath.Dir(path))
+	if err != nil {
+		return nil, err
+	}
+	defer dir.Close()
+	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return nil, os.NewSyscallError("socket", err)
+	}
+	f := os.NewFile(uintptr(fd), path)
+	name := "/proc/self/fd/" + strconv.Itoa(int(dir.Fd())) + "/" + filepath.Base(path)
+	if err := unix.Connect(fd, &unix.SockaddrUnix{Name: name}); err != nil {
+		f.Close()
+		return nil, &os.PathError{Op: "connect to the console socket", Path: path, Err: err}
+	}
+	return f, nil
+}
+
+// terminal passes bytes between lope's own terminal and the container's, when
+// lope runs in the foreground.
+type terminal struct {
+	receive *os.File // where the master arrives
+	send    *os.File
+	restore func()
+}
+
+// foregroundTerminal prepares a terminal unless the process has none or the
+// caller gave a console socket.
+func foregroundTerminal(p *specs.Process, console **os.File) (*terminal, error) {
+	t := &terminal{restore: func() {}}
+	if p == nil || !p.Terminal || *console != nil {
+		return t, nil
+	}
+	if p.ConsoleSize == nil {
+		if w, h, err := term.GetSize(int(os.Stdin.Fd())); err == nil {
+			p.ConsoleSize = &specs.Box{Width: uint(w), Height: uint(h)}
+		}
+	}
+	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return nil, os.NewSyscallError("socketpair", err)
+	}
+	t.receive, t.send = os.NewFile(uintptr(pair[0]), "console"), os.NewFile(uintptr(pair[1]), "console")
+	*console = t.send
+	return t, nil
+}
+
+func (t *terminal) close() {
+	t.restore()
+	if t.receive != nil {
+		t.receive.Close()
+		t.send.Close()
+	}
+}
+
+// follow forwards signals to a process, and its terminal when it has one,
+// until wait returns.
+func (t *terminal) follow(pid int, wait func() (syscall.WaitStatus, error)) (syscall.WaitStatus, error) {
+	signals := make(chan os.Signal, 64)
+	signal.Notify(signals)
+	defer signal.Stop(signals)
+	var master *os.File
+	if t.receive != nil {
+		var err error
+		if master, err = receiveMaster(t.receive); err != nil {
+			return 0, err
+		}
+		defer master.Close()
+		if err := t.raw(); err != nil {
+			return 0, err
+		}
+	}
+	go func() {
+		for s := range signals {
+			forward(s.(syscall.Signal), pid, master)
+		}
+	}()
+	if master == nil {
+		return wait()
+	}
+	go io.Copy(master, os.Stdin)
+	drained := make(chan struct{})
+	go func() {
+		io.Copy(os.Stdout, master) // ends with EIO when the last holder closed the terminal
+		close(drained)
+	}()
+	status, err := wait()
+	<-drained
+	return status, err
+}
+
+func forward(s syscall.Signal, pid int, master *os.File) {
+	switch {
+	case s == unix.SIGCHLD, s == unix.SIGURG: // of lope itself
+	case s == unix.SIGWINCH && master != nil:
+		if size, err := unix.IoctlGetWinsize(int(os.Stdin.Fd()), unix.TIOCGWINSZ); err == nil {
+			_ = unix.IoctlSetWinsize(int(master.Fd()), unix.TIOCSWINSZ, size) // a terminal that is gone has no size
+		}
+	default:
+		_ = unix.Kill(pid, s) // a child that wasn't waited for: the id is its own
+	}
+}
+
+// raw hands lope's own terminal over: the container's does the line editing.
+func (t *terminal) raw() error {
+	fd := int(os.Stdin.Fd())
+	if !term.IsTerminal(fd) {
+		return nil
+	}
+	old, err := term.MakeRaw(fd)
+	if err != nil {
+		return err
+	}
+	t.restore = func() { _ = term.Restore(fd, old) }
+	return nil
+}
+
+// receiveMaster takes the terminal from the console socket.
+func receiveMaster(from *os.File) (*os.File, error) {
+	data, control := make([]byte, 64), make([]byte, unix.CmsgSpace(4))
+	_, n, _, _, err := unix.Recvmsg(int(from.Fd()), data, control, unix.MSG_CMSG_CLOEXEC)
+	if err != nil {
+		return nil, os.NewSyscallError("recvmsg", err)
+	}
+	messages, err := unix.ParseSocketControlMessage(control[:n])
+	if err != nil || len(messages) != 1 {
+		return nil, errors.New("no terminal came from the container")
+	}
+	fds, err := unix.ParseUnixRights(&messages[0])
+	if err != nil || len(fds) != 1 {
+		return nil, errors.New("no terminal came from the container")
+	}
+	return os.NewFile(uintptr(fds[0]), "terminal"), nil
+}
+
+// exitOf turns a wait status into lope's exit status.
+func exitOf(s syscall.WaitStatus) error {
+	switch {
+	case s.Signaled():
+		return exitCode(128 + int(s.Signal()))
+	case s.ExitStatus() != 0:
+		return exitCode(s.ExitStatus())
+	}
+	return nil
+}

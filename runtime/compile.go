@@ -1,0 +1,159 @@
+package runtime
+
+import (
+	"fmt"
+
+	"loper.run/launch"
+	"loper.run/runtime/seccomp"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+)
+
+// Host is what a compile needs to know of the machine.
+type Host struct {
+	// Privileged tells that the caller may mount in the host's user
+	// namespace. It then prepares the mounts of a container in a user
+	// namespace, which has no right to reach their sources.
+	Privileged bool
+	// SetgroupsDenied tells that the user namespace may not change groups.
+	SetgroupsDenied bool
+	// IsFile tells whether the source of a bind mount is not a directory.
+	IsFile func(path string) bool
+	// CgroupTasks is how many 'tasks' files the process writes itself into.
+	CgroupTasks int
+	// Cgroup1 lists the cgroup v1 hierarchies; empty on cgroup v2.
+	Cgroup1 []Hierarchy
+	// Cgroup2 tells that /sys/fs/cgroup is the unified hierarchy.
+	Cgroup2 bool
+	// Arch is the machine's GOARCH, for seccomp.
+	Arch string
+}
+
+// Hierarchy is a cgroup v1 hierarchy: its directory below /sys/fs/cgroup and
+// the option that selects it at mount.
+type Hierarchy struct{ Name, Option string }
+
+// Settings are the caller's wishes that config.json doesn't hold.
+type Settings struct {
+	// Overlay, when set, is the root file system instead of root.path.
+	Overlay *Overlay
+	// Gate makes the program wait before the container's execve until
+	// somebody connects to the Input "gate".
+	Gate bool
+	// Bound makes the container die with the thread that started it.
+	Bound bool
+	// PreserveFDs is how many descriptors from 3 on the container inherits.
+	PreserveFDs int
+	// NoKeyring leaves the session keyring of the caller to the container.
+	NoKeyring bool
+}
+
+// Handover names a descriptor that the program gets from its parent while it
+// runs, because it can only be made once the user namespace exists.
+type Handover struct {
+	// Mount is the index in the spec's mounts, or -1 for the root.
+	Mount int
+}
+
+// Compiled is a program and what must be handed to it.
+type Compiled struct {
+	Program   *launch.Program
+	Handovers []Handover
+	Warnings  []string
+}
+
+// compiler is the state of one compile.
+type compiler struct {
+	p         *launch.Program
+	spec      *specs.Spec
+	host      Host
+	set       Settings
+	ns        namespaces
+	handovers []Handover
+	handed    []launch.Slot
+	root      launch.Slot // the container's root directory
+	null      launch.Slot // the host's /dev/null, if masks or devices need it
+	dev       launch.Slot // the container's /dev
+	console   launch.Slot // the container's end of the terminal
+	filter    seccomp.Filter
+	warnings  []string
+}
+
+func (c *compiler) add(ops ...launch.Op) { c.p.Add(ops...) }
+
+// Compile turns config.json into the program of a new container. It reads
+// nothing but its arguments.
+func Compile(spec *specs.Spec, host Host, set Settings) (*Compiled, error) {
+	c := &compiler{p: &launch.Program{}, spec: spec, host: host, set: set, ns: planNamespaces(spec.Linux.Namespaces)}
+	if err := c.check(); err != nil {
+		return nil, err
+	}
+	c.p.Namespaces = c.ns.born
+	c.planHandovers()
+
+	c.joinCgroup()
+	c.enterNamespaces()
+	c.add(quiet)
+	if !c.hasMounts() {
+		return nil, badField("linux.namespaces", "has no mount namespace; Loper doesn't run a container on the host's mounts")
+	}
+	c.enterCgroupNamespace()
+	c.stopPropagation()
+	c.openNull()
+	c.mountRoot()
+	for i := range spec.Mounts {
+		if err := c.mount(i); err != nil {
+			return nil, err
+		}
+	}
+	if err := c.devices(); err != nil {
+		return nil, err
+	}
+	c.terminal()
+	if spec.Process != nil {
+		c.ensure(spec.Process.Cwd, true, "process.cwd")
+	}
+	if err := c.kernelSettings(); err != nil {
+		return nil, err
+	}
+	c.loopback()
+	c.pivot()
+	c.protect()
+	if spec.Process == nil {
+		return nil, badField("process", "is missing")
+	}
+	if err := c.process(spec.Process, "process"); err != nil {
+		return nil, err
+	}
+	return &Compiled{Program: c.p, Handovers: c.handovers, Warnings: c.warnings}, nil
+}
+
+func (c *compiler) hasMounts() bool { return has(c.spec, specs.MountNamespace) }
+
+// check compiles what can fail before the first operation is made.
+func (c *compiler) check() error {
+	filter, err := seccomp.Compile(c.spec.Linux.Seccomp, c.host.Arch)
+	if err != nil {
+		return fmt.Errorf("config.json: %w", err)
+	}
+	c.filter = filter
+	c.warnings = append(c.warnings, filter.Warnings...)
+	if filter.Notify {
+		return badField("linux.seccomp", "SCMP_ACT_NOTIFY is not supported yet")
+	}
+	return nil
+}
+
+// joinCgroup moves the process into the container's groups. It has one thread,
+// so it can do so itself, without the kernel's global lock.
+func (c *compiler) joinCgroup() {
+	for i := range c.host.CgroupTasks {
+		c.add(launch.Op{
+			Call: launch.Write,
+			Args: []launch.Arg{launch.Input(taskInput(i)), launch.String("0"), launch.Int(1)},
+			Text: "join the cgroup", Field: "linux.cgroupsPath",
+		})
+	}
+}
+
+func taskInput(i int) string { return fmt.Sprintf("tasks %d", i) }

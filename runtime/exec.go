@@ -1,0 +1,125 @@
+package runtime
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"syscall"
+
+	"loper.run/launch"
+	"loper.run/runtime/cgroup"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+)
+
+// ExecOptions describe one more process of a running container.
+type ExecOptions struct {
+	Process               *specs.Process
+	Stdin, Stdout, Stderr *os.File
+	ConsoleSocket         *os.File
+	// Detached lets the process outlive the caller.
+	Detached    bool
+	PreserveFDs int
+	// Paused allows it in a frozen container; the process then waits.
+	Paused bool
+}
+
+// Process is a process that Exec started. It is a child of the caller.
+type Process struct{ p *launch.Process }
+
+// Pid is its process id in the caller's pid namespace.
+func (p *Process) Pid() int { return p.p.Pid() }
+
+// Pidfd refers to it. It is closed with the Process.
+func (p *Process) Pidfd() *os.File { return p.p.Pidfd() }
+
+// Wait waits for its end.
+func (p *Process) Wait() (syscall.WaitStatus, error) { return p.p.Wait() }
+
+// Close releases the descriptors.
+func (p *Process) Close() { p.p.Close() }
+
+// Exec runs one more process in the container. The caller becomes its parent.
+func (c *Container) Exec(o ExecOptions) (_ *Process, err error) {
+	spec, err := c.Spec()
+	if err != nil {
+		return nil, err
+	}
+	status := c.Status()
+	if status != specs.StateRunning && status != specs.StateCreated && !(status == StatusPaused && o.Paused) {
+		return nil, fmt.Errorf("container %q is %s: no process can be started in it", c.state.ID, status)
+	}
+	if o.Process.Terminal && o.ConsoleSocket == nil {
+		return nil, badField("process.terminal", "needs a console socket")
+	}
+	m, err := c.Cgroup()
+	if err != nil {
+		return nil, err
+	}
+	s := &starting{spec: spec, files: launch.Files{}, cgroup: m}
+	defer func() { closeAll(s.owned) }()
+	if err := s.openCgroup(); err != nil {
+		return nil, err
+	}
+	host := lookAtHost(spec)
+	host.CgroupTasks = s.tasks
+	compiled, err := CompileExec(spec, o.Process, host, Settings{Bound: !o.Detached, PreserveFDs: o.PreserveFDs})
+	if err != nil {
+		return nil, err
+	}
+	if err := s.streams(o.Stdin, o.Stdout, o.Stderr, o.ConsoleSocket); err != nil {
+		return nil, err
+	}
+	pidfd, err := c.Pidfd()
+	if err != nil {
+		return nil, err
+	}
+	s.keep(containerInput, pidfd)
+	p, err := s.execute(compiled.Program, o.Process)
+	if err != nil {
+		return nil, execError(err, o.Process)
+	}
+	return &Process{p}, nil
+}
+
+func (s *starting) execute(program *launch.Program, process *specs.Process) (*launch.Process, error) {
+	p, err := launch.Start(program, s.files, s.into)
+	if err != nil {
+		return nil, err
+	}
+	if process.OOMScoreAdj != nil {
+		err = setOOMScore(p.Pid(), *process.OOMScoreAdj)
+	}
+	for err == nil {
+		var text string
+		if text, err = p.Next(); err == nil && text == announceLimits {
+			if err = setRlimits(p.Pid(), process, "process"); err == nil {
+				err = p.Send()
+			}
+		}
+	}
+	if err != io.EOF {
+		p.Abort()
+		return nil, err
+	}
+	p.Detach()
+	return p, nil
+}
+
+// Cgroup is the manager of the container's groups.
+func (c *Container) Cgroup() (cgroup.Manager, error) { return cgroup.Load(c.state.Cgroups) }
+
+// Pids lists the container's processes.
+func (c *Container) Pids() ([]int, error) {
+	if len(c.state.Cgroups) == 0 {
+		if pid := c.Pid(); pid != 0 {
+			return []int{pid}, nil
+		}
+		return nil, nil
+	}
+	m, err := c.Cgroup()
+	if err != nil {
+		return nil, err
+	}
+	return m.Pids()
+}

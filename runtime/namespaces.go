@@ -1,0 +1,159 @@
+package runtime
+
+import (
+	"loper.run/launch"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+)
+
+// cloneNewTime is CLONE_NEWTIME, which only unshare and clone3 take.
+const cloneNewTime = unix.CLONE_NEWTIME
+
+func namespaceFlag(t specs.LinuxNamespaceType) uintptr {
+	switch t {
+	case specs.UserNamespace:
+		return unix.CLONE_NEWUSER
+	case specs.PIDNamespace:
+		return unix.CLONE_NEWPID
+	case specs.MountNamespace:
+		return unix.CLONE_NEWNS
+	case specs.NetworkNamespace:
+		return unix.CLONE_NEWNET
+	case specs.IPCNamespace:
+		return unix.CLONE_NEWIPC
+	case specs.UTSNamespace:
+		return unix.CLONE_NEWUTS
+	case specs.CgroupNamespace:
+		return unix.CLONE_NEWCGROUP
+	case specs.TimeNamespace:
+		return cloneNewTime
+	}
+	return 0
+}
+
+// namespaces says how a process gets into the namespaces of a spec.
+type namespaces struct {
+	born   uintptr                // new ones that the clone makes
+	later  uintptr                // new ones that the child makes by itself after it joined others
+	joined []specs.LinuxNamespace // by path, in the order in which they're entered
+	cgroup bool                   // a new cgroup namespace, made once the process is in its cgroup
+	time   bool                   // a new time namespace: it takes effect for the next child
+	forks  bool                   // a second child is needed for the pid or time namespace
+	newPid bool
+	user   bool // a new user namespace
+}
+
+// planNamespaces decides the order. A user namespace that is joined comes
+// first, as it gives the rights over the others; one that is made comes last,
+// as it takes the rights over those of the host away.
+func planNamespaces(list []specs.LinuxNamespace) namespaces {
+	var n namespaces
+	var fresh uintptr
+	for _, ns := range list {
+		switch {
+		case ns.Path != "" && ns.Type == specs.UserNamespace:
+			n.joined = append([]specs.LinuxNamespace{ns}, n.joined...)
+		case ns.Path != "":
+			n.joined = append(n.joined, ns)
+			n.forks = n.forks || ns.Type == specs.PIDNamespace || ns.Type == specs.TimeNamespace
+		case ns.Type == specs.CgroupNamespace:
+			n.cgroup = true
+		case ns.Type == specs.TimeNamespace:
+			n.time, n.forks = true, true
+		default:
+			fresh |= namespaceFlag(ns.Type)
+		}
+	}
+	n.user = fresh&unix.CLONE_NEWUSER != 0
+	n.newPid = fresh&unix.CLONE_NEWPID != 0
+	if len(n.joined) == 0 && !n.time {
+		n.born = fresh
+		return n
+	}
+	n.later = fresh &^ unix.CLONE_NEWPID
+	n.forks = n.forks || n.newPid
+	return n
+}
+
+// has tells whether a spec gives the container a namespace other than the
+// caller's.
+func has(spec *specs.Spec, t specs.LinuxNamespaceType) bool {
+	if spec.Linux == nil {
+		return false
+	}
+	for _, ns := range spec.Linux.Namespaces {
+		if ns.Type == t {
+			return true
+		}
+	}
+	return false
+}
+
+// fresh tells whether a spec gives the container a new namespace.
+func fresh(spec *specs.Spec, t specs.LinuxNamespaceType) bool {
+	for _, ns := range spec.Linux.Namespaces {
+		if ns.Type == t {
+			return ns.Path == ""
+		}
+	}
+	return false
+}
+
+// Texts of the announcements that Create acts on.
+const (
+	announceUser    = "made a user namespace"
+	announceCreated = "created"
+)
+
+// enterNamespaces joins what is joined, makes what couldn't be made at the
+// clone, and takes over what the parent prepared in the user namespace.
+func (c *compiler) enterNamespaces() {
+	n := c.ns
+	for _, ns := range n.joined {
+		c.add(launch.Op{
+			Call:  launch.Setns,
+			Args:  []launch.Arg{launch.Input(namespaceInput(ns.Type)), launch.Int(namespaceFlag(ns.Type))},
+			Text:  "join the " + string(ns.Type) + " namespace " + ns.Path,
+			Field: "linux.namespaces",
+		})
+	}
+	if n.later != 0 {
+		c.add(launch.Op{Call: launch.Unshare, Args: []launch.Arg{launch.Int(n.later)}, Text: "make the namespaces", Field: "linux.namespaces"})
+	}
+	if n.time {
+		c.add(launch.Op{Call: launch.Unshare, Args: []launch.Arg{launch.Int(cloneNewTime)}, Text: "make the time namespace", Field: "linux.namespaces"})
+	}
+	if n.user || n.time {
+		if n.later != 0 || n.time {
+			c.add(launch.Op{Call: launch.Announce, Text: announceUser})
+		}
+		c.handed = c.p.Await("wait for the id mappings", len(c.handovers))
+	} else if len(c.handovers) > 0 {
+		c.handed = c.p.Await("wait for the mounts", len(c.handovers))
+	}
+	if has(c.spec, specs.UserNamespace) {
+		c.becomeRoot()
+	}
+	if n.forks {
+		flags := uintptr(0)
+		if n.newPid {
+			flags = unix.CLONE_NEWPID
+		}
+		c.add(launch.Op{Call: launch.Fork, Args: []launch.Arg{launch.Int(flags)}, Text: "go on in the pid namespace"})
+	}
+}
+
+// becomeRoot takes the ids of the user namespace's root, which owns what it
+// makes from here on.
+func (c *compiler) becomeRoot() {
+	if !c.host.SetgroupsDenied {
+		c.add(launch.Op{Call: launch.Setgroups, Args: []launch.Arg{launch.Int(0), launch.Int(0)}, Text: "drop the additional groups"})
+	}
+	c.add(
+		launch.Op{Call: launch.Setresgid, Args: []launch.Arg{launch.Int(0), launch.Int(0), launch.Int(0)}, Text: "become group 0 of the user namespace", Field: "linux.gidMappings"},
+		launch.Op{Call: launch.Setresuid, Args: []launch.Arg{launch.Int(0), launch.Int(0), launch.Int(0)}, Text: "become user 0 of the user namespace", Field: "linux.uidMappings"},
+	)
+}
+
+func namespaceInput(t specs.LinuxNamespaceType) string { return "namespace " + string(t) }

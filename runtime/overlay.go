@@ -1,0 +1,116 @@
+package runtime
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// mountOverlay mounts layers from the host's user namespace, the read-only
+// ones mapped to the ids of the container's. The upper directory is not mapped
+// (the kernel doesn't take it): it belongs to the container's root already.
+func mountOverlay(o *Overlay, user *os.File) (*os.File, error) {
+	fs, err := unix.Fsopen("overlay", unix.FSOPEN_CLOEXEC)
+	if err != nil {
+		return nil, os.NewSyscallError("fsopen overlay", err)
+	}
+	defer unix.Close(fs)
+	set := func(key, value string) error {
+		if err := unix.FsconfigSetString(fs, key, value); err != nil {
+			return overlayError(fs, key+"="+value, err)
+		}
+		return nil
+	}
+	if err := set("source", "overlay"); err != nil {
+		return nil, err
+	}
+	for i := len(o.Lower) - 1; i >= 0; i-- {
+		if err := addLower(fs, o.Lower[i], user); err != nil {
+			return nil, err
+		}
+	}
+	if o.Upper != "" {
+		if err := set("upperdir", o.Upper); err != nil {
+			return nil, err
+		}
+		if err := set("workdir", o.Work); err != nil {
+			return nil, err
+		}
+		if o.Volatile {
+			if err := unix.FsconfigSetFlag(fs, "volatile"); err != nil {
+				return nil, overlayError(fs, "volatile", err)
+			}
+		}
+	}
+	if err := unix.FsconfigCreate(fs); err != nil {
+		return nil, overlayError(fs, "create", err)
+	}
+	fd, err := unix.Fsmount(fs, unix.FSMOUNT_CLOEXEC, 0)
+	if err != nil {
+		return nil, overlayError(fs, "mount", err)
+	}
+	return os.NewFile(uintptr(fd), "overlay"), nil
+}
+
+// addLower adds one layer, by descriptor when it is id-mapped.
+func addLower(fs int, dir string, user *os.File) error {
+	if user == nil {
+		if err := unix.FsconfigSetString(fs, "lowerdir+", dir); err != nil {
+			return overlayError(fs, "lowerdir+="+dir, err)
+		}
+		return nil
+	}
+	layer, err := openTree(dir, 0)
+	if err != nil {
+		return fmt.Errorf("open a layer: %w", err)
+	}
+	defer layer.Close()
+	if err := mapIDs(layer, user, false); err != nil {
+		return err
+	}
+	if err := unix.FsconfigSetFd(fs, "lowerdir+", int(layer.Fd())); err != nil {
+		if errors.Is(err, unix.EINVAL) {
+			return &UnsupportedError{What: "overlay with id-mapped layers", Since: "6.13", Instead: "--userns host"}
+		}
+		return overlayError(fs, "lowerdir+="+dir, err)
+	}
+	return nil
+}
+
+// overlayError adds what the kernel has to say, which it leaves in the
+// descriptor as lines like "e overlay: …".
+func overlayError(fs int, what string, err error) error {
+	buf := make([]byte, 1024)
+	var said []string
+	for {
+		n, readErr := unix.Read(fs, buf)
+		if readErr != nil || n <= 0 {
+			break
+		}
+		_, line, _ := strings.Cut(strings.TrimSpace(string(buf[:n])), " ")
+		said = append(said, line)
+	}
+	if len(said) == 0 {
+		return fmt.Errorf("overlay: %s: %w", what, err)
+	}
+	return fmt.Errorf("overlay: %s: %w (%s)", what, err, strings.Join(said, "; "))
+}
+
+// UnsupportedError is something that this kernel can't do.
+type UnsupportedError struct {
+	What    string
+	Since   string // the Linux version that can
+	Instead string // the flag that does without, or ""
+}
+
+// Error says what, since when, and what to do instead.
+func (e *UnsupportedError) Error() string {
+	s := e.What + " needs Linux " + e.Since
+	if e.Instead != "" {
+		s += "; '" + e.Instead + "' does without"
+	}
+	return s
+}

@@ -1,0 +1,74 @@
+package runtime
+
+import (
+	"fmt"
+
+	"loper.run/launch"
+
+	"golang.org/x/sys/unix"
+)
+
+// protect compiles the read-only root, the read-only paths and the masked
+// paths. All are opened below the root first and covered by descriptor.
+func (c *compiler) protect() {
+	for i, p := range c.spec.Linux.ReadonlyPaths {
+		c.readonlyPath(p, fmt.Sprintf("linux.readonlyPaths[%d]", i))
+	}
+	for i, p := range c.spec.Linux.MaskedPaths {
+		c.maskPath(p, fmt.Sprintf("linux.maskedPaths[%d]", i))
+	}
+	if c.spec.Root.Readonly {
+		c.add(setAttr(c.root, unix.MOUNT_ATTR_RDONLY, 0, 0, false, "make the root file system read-only", "root.readonly"))
+	}
+}
+
+// readonlyPath covers a path by a read-only copy of itself. A path that isn't
+// there needs no cover.
+func (c *compiler) readonlyPath(p, field string) {
+	text := "make " + p + " read-only"
+	at, tree := c.p.NewSlot(), c.p.NewSlot()
+	open := c.openIn(p, unix.O_PATH, at, text, field)
+	open.Accept = []launch.Accept{{Errno: unix.ENOENT, Skip: 3}}
+	c.add(
+		open,
+		launch.Op{
+			Call: launch.OpenTree, Args: []launch.Arg{launch.Result(at), launch.String(""), launch.Flags(unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC|unix.AT_EMPTY_PATH|unix.AT_RECURSIVE, "OPEN_TREE_CLONE|AT_EMPTY_PATH|AT_RECURSIVE")},
+			Result: tree, Text: text, Field: field,
+		},
+		setAttr(tree, unix.MOUNT_ATTR_RDONLY, 0, 0, true, text, field),
+		moveMount(tree, at, text, field),
+	)
+}
+
+// maskPath covers a file by /dev/null and a directory by an empty, read-only
+// tmpfs.
+func (c *compiler) maskPath(p, field string) {
+	text := "mask " + p
+	dir, file, tree := c.p.NewSlot(), c.p.NewSlot(), c.p.NewSlot()
+	asDir := c.openIn(p, unix.O_PATH|unix.O_DIRECTORY, dir, text, field)
+	asFile := c.openIn(p, unix.O_PATH, file, text, field)
+	cover := launch.Op{
+		Call: launch.OpenTree, Args: []launch.Arg{launch.Result(c.null), launch.String(""), launch.Flags(unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC|unix.AT_EMPTY_PATH, "OPEN_TREE_CLONE|AT_EMPTY_PATH")},
+		Result: tree, Text: text, Field: field,
+	}
+	hideFile := []launch.Op{asFile, cover, moveMount(tree, file, text, field)}
+
+	first := c.p.Add(asDir)
+	before := len(c.p.Ops)
+	fs := c.fsopen("tmpfs", text, field)
+	c.add(launch.Op{
+		Call: launch.Fsconfig, Args: []launch.Arg{launch.Result(fs), launch.Flags(unix.FSCONFIG_SET_STRING, "SET_STRING"), launch.String("nr_inodes"), launch.String("1"), launch.Int(0)},
+		Text: text, Field: field,
+	})
+	mount := c.fsmount(fs, unix.MOUNT_ATTR_RDONLY|unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NODEV|unix.MOUNT_ATTR_NOEXEC, text, field)
+	hide := moveMount(mount, dir, text, field)
+	hide.Skip = len(hideFile)
+	c.add(hide)
+	dirOps := len(c.p.Ops) - before
+	c.add(hideFile...)
+	c.p.Ops[first].Accept = []launch.Accept{
+		{Errno: unix.ENOENT, Skip: dirOps + len(hideFile)},
+		{Errno: unix.EACCES, Skip: dirOps + len(hideFile)},
+		{Errno: unix.ENOTDIR, Skip: dirOps},
+	}
+}

@@ -1,0 +1,80 @@
+package runtime
+
+import (
+	"fmt"
+	"slices"
+
+	"loper.run/launch"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+)
+
+// rlimitNames are the resources of prlimit(2), in the order of their numbers.
+var rlimitNames = [...]string{
+	"RLIMIT_CPU", "RLIMIT_FSIZE", "RLIMIT_DATA", "RLIMIT_STACK", "RLIMIT_CORE", "RLIMIT_RSS", "RLIMIT_NPROC", "RLIMIT_NOFILE",
+	"RLIMIT_MEMLOCK", "RLIMIT_AS", "RLIMIT_LOCKS", "RLIMIT_SIGPENDING", "RLIMIT_MSGQUEUE", "RLIMIT_NICE", "RLIMIT_RTPRIO", "RLIMIT_RTTIME",
+}
+
+// announceLimits asks the parent to set the limits: to raise one takes a right
+// that the container doesn't have.
+const announceLimits = "ready for its limits"
+
+// fewFiles is the number of descriptors below which the rest of the program
+// could run out of them; such a limit is set last, by the process itself.
+const fewFiles = 256
+
+func checkRlimits(p *specs.Process, field string) error {
+	seen := map[string]bool{}
+	for i, r := range p.Rlimits {
+		at := fmt.Sprintf("%s.rlimits[%d]", field, i)
+		switch {
+		case rlimitNumber(r.Type) < 0:
+			return badField(at+".type", "unknown limit %q", r.Type)
+		case seen[r.Type]:
+			return badField(at+".type", "%s is listed twice", r.Type)
+		case r.Soft > r.Hard:
+			return badField(at+".soft", "%d is higher than the hard limit %d", r.Soft, r.Hard)
+		}
+		seen[r.Type] = true
+	}
+	return nil
+}
+
+func rlimitNumber(name string) int { return slices.Index(rlimitNames[:], name) }
+
+// limitsByParent compiles the wait for the parent to set the limits.
+func (c *compiler) limitsByParent(p *specs.Process) {
+	if len(p.Rlimits) > 0 {
+		c.add(launch.Op{Call: launch.Announce, Text: announceLimits})
+		c.p.Await("wait for the limits", 0)
+	}
+}
+
+// limitsByItself compiles the limits that would hinder the rest.
+func (c *compiler) limitsByItself(p *specs.Process, field string) {
+	for i, r := range p.Rlimits {
+		if lowersFiles(r) {
+			c.add(launch.Op{
+				Call: launch.Prlimit, Args: []launch.Arg{launch.Int(0), launch.Int(rlimitNumber(r.Type)), launch.Words(launch.Int(r.Soft), launch.Int(r.Hard)), launch.Int(0)},
+				Text: fmt.Sprintf("set %s to %d:%d", r.Type, r.Soft, r.Hard), Field: fmt.Sprintf("%s.rlimits[%d]", field, i),
+			})
+		}
+	}
+}
+
+func lowersFiles(r specs.POSIXRlimit) bool { return r.Type == "RLIMIT_NOFILE" && r.Soft < fewFiles }
+
+// setRlimits is the parent's part.
+func setRlimits(pid int, p *specs.Process, field string) error {
+	for i, r := range p.Rlimits {
+		if lowersFiles(r) {
+			continue
+		}
+		err := unix.Prlimit(pid, rlimitNumber(r.Type), &unix.Rlimit{Cur: r.Soft, Max: r.Hard}, nil)
+		if err != nil {
+			return badField(fmt.Sprintf("%s.rlimits[%d]", field, i), "set %s to %d:%d: %w", r.Type, r.Soft, r.Hard, err)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,137 @@
+package runtime
+
+import (
+	"strconv"
+
+	"loper.run/launch"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+)
+
+// Overlay is a root file system made of layers. It is mounted only in the
+// container's mount namespace and is gone with it.
+type Overlay struct {
+	// Lower are the read-only layers, the lowest first.
+	Lower []string `json:"lower"`
+	// Upper takes the container's changes; Work is overlayfs's own directory
+	// beside it. Both empty: the root is read-only.
+	Upper string `json:"upper,omitempty"`
+	Work  string `json:"work,omitempty"`
+	// Volatile leaves out syncs of a root that is thrown away.
+	Volatile bool `json:"volatile,omitempty"`
+}
+
+// planHandovers decides which mounts the parent makes: those whose source a
+// process in the container's user namespace may not reach, or that must be
+// id-mapped.
+func (c *compiler) planHandovers() {
+	if !c.host.Privileged {
+		return
+	}
+	user := has(c.spec, specs.UserNamespace)
+	if user || c.set.Overlay != nil {
+		c.handovers = append(c.handovers, Handover{Mount: -1})
+	}
+	for i, m := range c.spec.Mounts {
+		if isBind(m) && (user || wantsIDMap(m)) {
+			c.handovers = append(c.handovers, Handover{Mount: i})
+		}
+	}
+}
+
+// handover finds the descriptor that the parent gave for a mount (-1: root).
+func (c *compiler) handover(mount int) (launch.Slot, bool) {
+	for i, h := range c.handovers {
+		if h.Mount == mount {
+			return c.handed[i], true
+		}
+	}
+	return launch.None, false
+}
+
+// stopPropagation keeps the container's mounts from the host. The host's new
+// mounts still reach a container that asks for it with rslave or rshared.
+func (c *compiler) stopPropagation() {
+	c.add(launch.Op{
+		Call: launch.MountSetattr,
+		Args: []launch.Arg{launch.Int(unix.AT_FDCWD), launch.String("/"), launch.Flags(unix.AT_RECURSIVE, "AT_RECURSIVE"), mountAttr(0, 0, unix.MS_SLAVE), launch.Int(mountAttrSize)},
+		Text: "keep the container's mounts from the host",
+	})
+}
+
+// mountRoot puts the root file system over the process's root, where the
+// pivot will find it.
+func (c *compiler) mountRoot() {
+	tree, given := c.handover(-1)
+	switch {
+	case given:
+	case c.set.Overlay != nil:
+		tree = c.overlay(c.set.Overlay)
+	default:
+		tree = c.p.NewSlot()
+		c.add(launch.Op{
+			Call:   launch.OpenTree,
+			Args:   []launch.Arg{launch.Int(unix.AT_FDCWD), launch.String(c.spec.Root.Path), launch.Flags(unix.OPEN_TREE_CLONE|unix.AT_RECURSIVE|unix.OPEN_TREE_CLOEXEC, "OPEN_TREE_CLONE|AT_RECURSIVE")},
+			Result: tree, Text: "open the root file system " + c.spec.Root.Path, Field: "root.path",
+		})
+	}
+	c.root = tree
+	if flag, recursive := propagation(c.spec.Linux.RootfsPropagation); flag != 0 {
+		c.add(setAttr(tree, 0, 0, flag, recursive, "set the propagation of the root file system", "linux.rootfsPropagation"))
+	} else {
+		c.add(setAttr(tree, 0, 0, unix.MS_PRIVATE, true, "make the root file system private", ""))
+	}
+	c.add(launch.Op{
+		Call: launch.MoveMount,
+		Args: []launch.Arg{launch.Result(tree), launch.String(""), launch.Int(unix.AT_FDCWD), launch.String("/"), launch.Flags(unix.MOVE_MOUNT_F_EMPTY_PATH, "MOVE_MOUNT_F_EMPTY_PATH")},
+		Text: "mount the root file system", Field: "root.path",
+	})
+}
+
+// overlay mounts layers from inside the user namespace, without id mapping:
+// the layers of an ordinary user already have the ids of the namespace.
+func (c *compiler) overlay(o *Overlay) launch.Slot {
+	fs := c.fsopen("overlay", "make the overlay of the layers", "")
+	set := func(key, value string) {
+		c.add(launch.Op{
+			Call: launch.Fsconfig,
+			Args: []launch.Arg{launch.Result(fs), launch.Flags(unix.FSCONFIG_SET_STRING, "SET_STRING"), launch.String(key), launch.String(value), launch.Int(0)},
+			Text: "overlay " + key + "=" + value,
+		})
+	}
+	set("source", "overlay")
+	for i := len(o.Lower) - 1; i >= 0; i-- {
+		set("lowerdir+", o.Lower[i])
+	}
+	if o.Upper != "" {
+		set("upperdir", o.Upper)
+		set("workdir", o.Work)
+	}
+	if o.Volatile && o.Upper != "" {
+		c.add(launch.Op{
+			Call: launch.Fsconfig,
+			Args: []launch.Arg{launch.Result(fs), launch.Flags(unix.FSCONFIG_SET_FLAG, "SET_FLAG"), launch.String("volatile"), launch.Int(0), launch.Int(0)},
+			Text: "overlay volatile",
+		})
+	}
+	if has(c.spec, specs.UserNamespace) {
+		c.add(launch.Op{
+			Call: launch.Fsconfig,
+			Args: []launch.Arg{launch.Result(fs), launch.Flags(unix.FSCONFIG_SET_FLAG, "SET_FLAG"), launch.String("userxattr"), launch.Int(0), launch.Int(0)},
+			Text: "overlay userxattr",
+		})
+	}
+	return c.fsmount(fs, 0, "make the overlay of the "+strconv.Itoa(len(o.Lower))+" layers", "")
+}
+
+// pivot makes the root file system the process's root and takes the host's
+// away.
+func (c *compiler) pivot() {
+	c.add(
+		launch.Op{Call: launch.Fchdir, Args: []launch.Arg{launch.Result(c.root)}, Text: "enter the root file system"},
+		launch.Op{Call: launch.PivotRoot, Args: []launch.Arg{launch.String("."), launch.String(".")}, Text: "pivot to the root file system"},
+		launch.Op{Call: launch.Umount2, Args: []launch.Arg{launch.String("."), launch.Flags(unix.MNT_DETACH, "MNT_DETACH")}, Text: "take the host's root away"},
+		launch.Op{Call: launch.Chdir, Args: []launch.Arg{launch.String("/")}, Text: "go to the new root"},
+	)
+}

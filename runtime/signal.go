@@ -1,0 +1,156 @@
+package runtime
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"syscall"
+	"time"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+)
+
+// ErrNotRunning is returned when there is no process to signal.
+var ErrNotRunning = errors.New("container not running")
+
+// Kill sends a signal to the container's first process, or to all.
+func (c *Container) Kill(sig syscall.Signal, all bool) error {
+	if c.state.Pid == 0 || !c.alive() {
+		if all {
+			m, err := c.Cgroup()
+			if err != nil {
+				return err
+			}
+			return m.Kill(sig)
+		}
+		return fmt.Errorf("container %q: %w", c.state.ID, ErrNotRunning)
+	}
+	spec, err := c.Spec()
+	// Without a pid namespace of its own the other processes would stay.
+	shared := err == nil && !has(spec, specs.PIDNamespace)
+	if all || shared && sig == unix.SIGKILL {
+		m, err := c.Cgroup()
+		if err != nil {
+			return err
+		}
+		if err := m.Kill(sig); err != nil {
+			return err
+		}
+		if len(c.state.Cgroups) > 0 {
+			return nil
+		}
+	}
+	fd, err := c.Pidfd()
+	if err != nil {
+		return err
+	}
+	defer fd.Close()
+	if err := unix.PidfdSendSignal(int(fd.Fd()), sig, nil, 0); err != nil {
+		return fmt.Errorf("signal container %q: %w", c.state.ID, err)
+	}
+	return nil
+}
+
+// Pause stops all processes of the container.
+func (c *Container) Pause() error {
+	if s := c.Status(); s != specs.StateRunning && s != specs.StateCreated {
+		return fmt.Errorf("container %q is %s: only a running container can be paused", c.state.ID, s)
+	}
+	m, err := c.Cgroup()
+	if err != nil {
+		return err
+	}
+	return m.Freeze()
+}
+
+// Resume lets the processes of a paused container go on.
+func (c *Container) Resume() error {
+	if s := c.Status(); s != StatusPaused {
+		return fmt.Errorf("container %q is %s: only a paused container can be resumed", c.state.ID, s)
+	}
+	m, err := c.Cgroup()
+	if err != nil {
+		return err
+	}
+	return m.Thaw()
+}
+
+// Wait waits for the end of the container's first process. Only the process
+// that created the container can.
+func (c *Container) Wait() (syscall.WaitStatus, error) {
+	if c.process == nil {
+		return 0, fmt.Errorf("container %q is not a child of this process", c.state.ID)
+	}
+	return c.process.Wait()
+}
+
+// Release closes what the creating process holds of the container, which goes on.
+func (c *Container) Release() {
+	if c.process != nil {
+		c.process.Close()
+	}
+}
+
+// deathTimeout bounds the wait for killed processes.
+const deathTimeout = 10 * time.Second
+
+// Delete removes a stopped container. With force it ends a running one first,
+// and what is damaged or half made is removed too.
+func (c *Container) Delete(force bool) error {
+	lock, err := c.locked()
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer lock.Close()
+	if status := c.Status(); status != specs.StateStopped {
+		if !force && status != specs.StateCreated {
+			return fmt.Errorf("container %q is %s: stop it first, or use --force", c.state.ID, status)
+		}
+		if err := c.end(); err != nil {
+			return err
+		}
+	}
+	m, err := c.Cgroup()
+	if err != nil {
+		return err
+	}
+	if err := m.Kill(unix.SIGKILL); err != nil && !force {
+		return err
+	}
+	if err := m.Destroy(); err != nil {
+		return fmt.Errorf("remove the cgroup: %w", err)
+	}
+	return os.RemoveAll(c.dir)
+}
+
+// end kills the container and waits until it is dead.
+func (c *Container) end() error {
+	fd, err := c.Pidfd()
+	if err != nil {
+		return nil // it ended by itself
+	}
+	defer fd.Close()
+	if m, err := c.Cgroup(); err == nil {
+		if err := m.Kill(unix.SIGKILL); err != nil {
+			return err
+		}
+	}
+	if err := unix.PidfdSendSignal(int(fd.Fd()), unix.SIGKILL, nil, 0); err != nil && err != unix.ESRCH {
+		return err
+	}
+	deadline := time.Now().Add(deathTimeout)
+	for {
+		left := time.Until(deadline)
+		n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd.Fd()), Events: unix.POLLIN}}, int(max(left, 0).Milliseconds()))
+		if n > 0 {
+			return nil
+		}
+		if err != unix.EINTR {
+			return fmt.Errorf("container %q doesn't die within %v", c.state.ID, deathTimeout)
+		}
+	}
+}

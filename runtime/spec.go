@@ -1,0 +1,152 @@
+package runtime
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+)
+
+// maxConfig bounds config.json. Real ones have some tens of kilobytes.
+const maxConfig = 16 << 20
+
+// ConfigError is a value in config.json that can't be used.
+type ConfigError struct {
+	Field string // as in "process.user.uid"
+	Err   error
+}
+
+// Error names the field and what is wrong with it.
+func (e *ConfigError) Error() string { return "config.json: " + e.Field + ": " + e.Err.Error() }
+
+// Unwrap returns what is wrong.
+func (e *ConfigError) Unwrap() error { return e.Err }
+
+func badField(field, format string, args ...any) error {
+	return &ConfigError{field, fmt.Errorf(format, args...)}
+}
+
+// LoadSpec reads and validates the config.json of a bundle.
+func LoadSpec(bundle string) (*specs.Spec, error) {
+	path := filepath.Join(bundle, "config.json")
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("%w (a bundle is a directory with a config.json; make one with 'lope spec')", err)
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, maxConfig+1))
+	if err != nil {
+		return nil, err
+	}
+	if len(data) > maxConfig {
+		return nil, fmt.Errorf("%s is larger than %d bytes", path, maxConfig)
+	}
+	return ParseSpec(data)
+}
+
+// ParseSpec decodes and validates the text of a config.json.
+func ParseSpec(data []byte) (*specs.Spec, error) {
+	spec := &specs.Spec{}
+	if err := json.Unmarshal(data, spec); err != nil {
+		return nil, decodeError(data, err)
+	}
+	return spec, Validate(spec)
+}
+
+// decodeError adds the place of the mistake to an error of encoding/json.
+func decodeError(data []byte, err error) error {
+	var syntax *json.SyntaxError
+	var kind *json.UnmarshalTypeError
+	switch {
+	case errors.As(err, &syntax):
+		before := data[:min(int(syntax.Offset), len(data))]
+		return fmt.Errorf("config.json: line %d: %w", 1+bytes.Count(before, []byte("\n")), err)
+	case errors.As(err, &kind):
+		return badField(kind.Field, "is a %s, where a %s is expected", kind.Value, kind.Type)
+	}
+	return fmt.Errorf("config.json: %w", err)
+}
+
+// Validate finds the mistakes that need no look at the machine.
+func Validate(spec *specs.Spec) error {
+	switch {
+	case spec.Version == "":
+		return badField("ociVersion", "is missing")
+	case !strings.HasPrefix(spec.Version, "1."):
+		return badField("ociVersion", "%q is not supported; versions 1.0 to 1.3 are", spec.Version)
+	case spec.Root == nil:
+		return badField("root", "is missing")
+	case spec.Root.Path == "":
+		return badField("root.path", "is empty")
+	}
+	if spec.Linux == nil {
+		spec.Linux = &specs.Linux{}
+	}
+	for i, m := range spec.Mounts {
+		if m.Destination == "" {
+			return badField(fmt.Sprintf("mounts[%d].destination", i), "is empty")
+		}
+		if strings.ContainsRune(m.Destination, 0) {
+			return badField(fmt.Sprintf("mounts[%d].destination", i), "contains a NUL byte")
+		}
+	}
+	seen := map[specs.LinuxNamespaceType]bool{}
+	for i, n := range spec.Linux.Namespaces {
+		field := fmt.Sprintf("linux.namespaces[%d]", i)
+		if namespaceFlag(n.Type) == 0 {
+			return badField(field+".type", "unknown namespace %q", n.Type)
+		}
+		if seen[n.Type] {
+			return badField(field+".type", "%q is listed twice", n.Type)
+		}
+		if n.Path != "" && !filepath.IsAbs(n.Path) {
+			return badField(field+".path", "%q is not an absolute path", n.Path)
+		}
+		seen[n.Type] = true
+	}
+	if spec.Hostname != "" && !seen[specs.UTSNamespace] {
+		return badField("hostname", "needs a uts namespace of the container's own, else it would rename the host")
+	}
+	if spec.Domainname != "" && !seen[specs.UTSNamespace] {
+		return badField("domainname", "needs a uts namespace of the container's own, else it would rename the host")
+	}
+	if len(spec.Linux.MaskedPaths)+len(spec.Linux.ReadonlyPaths) > 0 && !seen[specs.MountNamespace] {
+		return badField("linux.maskedPaths", "needs a mount namespace of the container's own")
+	}
+	if len(spec.Linux.UIDMappings)+len(spec.Linux.GIDMappings) > 0 && !seen[specs.UserNamespace] {
+		return badField("linux.uidMappings", "needs a user namespace")
+	}
+	if spec.Process == nil {
+		return nil
+	}
+	return validateProcess("process", spec.Process)
+}
+
+func validateProcess(field string, p *specs.Process) error {
+	if len(p.Args) == 0 {
+		return badField(field+".args", "is empty")
+	}
+	if !filepath.IsAbs(p.Cwd) {
+		return badField(field+".cwd", "%q is not an absolute path", p.Cwd)
+	}
+	for i, e := range p.Env {
+		if strings.ContainsRune(e, 0) {
+			return badField(fmt.Sprintf("%s.env[%d]", field, i), "contains a NUL byte")
+		}
+	}
+	for i, a := range p.Args {
+		if strings.ContainsRune(a, 0) {
+			return badField(fmt.Sprintf("%s.args[%d]", field, i), "contains a NUL byte")
+		}
+	}
+	if p.User.UID == ^uint32(0) || p.User.GID == ^uint32(0) {
+		return badField(field+".user", "the id 4294967295 means 'none' to the kernel")
+	}
+	return nil
+}

@@ -1,0 +1,160 @@
+package runtime
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"syscall"
+
+	"loper.run/internal/flock"
+	"loper.run/launch"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+)
+
+// The gate is a listening socket in the state directory. The created container
+// waits in accept(2); who connects starts it, and reads on the connection what
+// failed, or its end when the program was executed. The socket's file exists
+// for as long as the container is created but not started.
+
+func listenGate(dir string) (*os.File, error) {
+	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return nil, os.NewSyscallError("socket", err)
+	}
+	f := os.NewFile(uintptr(fd), gateSocket)
+	err = atGate(dir, func(addr *unix.SockaddrUnix) error {
+		if err := unix.Bind(fd, addr); err != nil {
+			return err
+		}
+		return unix.Listen(fd, 1)
+	})
+	if err != nil {
+		f.Close()
+		return nil, fmt.Errorf("listen for the start: %w", err)
+	}
+	return f, nil
+}
+
+// atGate calls with the socket's address, which goes through a descriptor of
+// its directory: an address has room for 107 bytes only.
+func atGate(dir string, call func(*unix.SockaddrUnix) error) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	return call(&unix.SockaddrUnix{Name: "/proc/self/fd/" + strconv.Itoa(int(d.Fd())) + "/" + gateSocket})
+}
+
+// rememberGate keeps the texts of the operations behind the gate for whoever
+// starts the container.
+func (c *Container) rememberGate(p *launch.Program) {
+	for i, op := range p.Ops {
+		if op.Call.Name == launch.ReportTo.Name {
+			c.state.GateFirst = i
+		}
+		if c.state.GateFirst > 0 {
+			c.state.Gate = append(c.state.Gate, operation{op.Call.Name, op.Text, op.Field})
+		}
+	}
+}
+
+// Start executes the program of a created container.
+func (c *Container) Start() error {
+	lock, err := c.locked()
+	if err != nil {
+		return err
+	}
+	defer lock.Close()
+	if status := c.Status(); status != specs.StateCreated {
+		return fmt.Errorf("container %q is %s: only a created container can be started", c.state.ID, status)
+	}
+	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return os.NewSyscallError("socket", err)
+	}
+	conn := os.NewFile(uintptr(fd), gateSocket)
+	defer conn.Close()
+	if err := atGate(c.dir, func(addr *unix.SockaddrUnix) error { return unix.Connect(fd, addr) }); err != nil {
+		return fmt.Errorf("start container %q: %w", c.state.ID, err)
+	}
+	if err := os.Remove(filepath.Join(c.dir, gateSocket)); err != nil {
+		return err
+	}
+	err = launch.Follow(conn, func(i int) launch.Op {
+		i -= c.state.GateFirst
+		if i < 0 || i >= len(c.state.Gate) {
+			return launch.Op{Text: "start the program"}
+		}
+		o := c.state.Gate[i]
+		return launch.Op{Call: launch.Call{Name: o.Call}, Text: o.Text, Field: o.Field}
+	})
+	spec, specErr := c.Spec()
+	if specErr != nil {
+		return err
+	}
+	return execError(err, spec.Process)
+}
+
+// locked takes the lock of the container's directory, under which its state
+// changes.
+func (c *Container) locked() (*os.File, error) {
+	d, err := os.Open(c.dir)
+	if err != nil {
+		return nil, err
+	}
+	if err := flock.Lock(d, unix.LOCK_EX); err != nil {
+		d.Close()
+		return nil, err
+	}
+	return d, nil
+}
+
+// ExecError is a program that can't be executed.
+type ExecError struct {
+	Path  string // as the configuration names it
+	Errno syscall.Errno
+	err   error
+}
+
+// Error says it in docker's words where there are any.
+func (e *ExecError) Error() string {
+	switch {
+	case e.Errno == unix.ENOENT && filepath.Base(e.Path) == e.Path:
+		return fmt.Sprintf("exec: %q: executable file not found in $PATH", e.Path)
+	case e.Errno == unix.ENOENT, e.Errno == unix.ENOTDIR:
+		return fmt.Sprintf("exec: %q: no such file or directory (or its interpreter is missing)", e.Path)
+	case e.Errno == unix.EACCES:
+		return fmt.Sprintf("exec: %q: permission denied (is it an executable file?)", e.Path)
+	}
+	return fmt.Sprintf("exec: %q: %v", e.Path, e.Errno)
+}
+
+// Unwrap returns the failed operation.
+func (e *ExecError) Unwrap() error { return e.err }
+
+// execError makes an ExecError of a failure to find or execute the program.
+func execError(err error, p *specs.Process) error {
+	var failed *launch.Error
+	if errors.As(err, &failed) && p != nil && (failed.Op.Call.Name == launch.Execve.Name || failed.Op.Call.Name == launch.Faccessat2.Name) {
+		return &ExecError{Path: p.Args[0], Errno: failed.Errno, err: err}
+	}
+	return err
+}
+
+// ExitCode is the exit status for an error, as docker has it: 127 for a
+// program that isn't there, 126 for one that can't be executed, else 125.
+func ExitCode(err error) int {
+	var e *ExecError
+	if !errors.As(err, &e) {
+		return 125
+	}
+	if e.Errno == unix.ENOENT || e.Errno == unix.ENOTDIR {
+		return 127
+	}
+	return 126
+}

@@ -1,0 +1,224 @@
+package runtime
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"loper.run/internal/atomicfile"
+	"loper.run/launch"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+)
+
+// state is what is kept of a container in state.json. What the kernel knows is
+// not in it.
+type state struct {
+	Version     string            `json:"ociVersion"`
+	ID          string            `json:"id"`
+	Bundle      string            `json:"bundle"`
+	Rootfs      string            `json:"rootfs,omitempty"`
+	Pid         int               `json:"pid,omitempty"`
+	Started     uint64            `json:"startTime,omitempty"` // clock ticks since boot, /proc/PID/stat field 22
+	Created     time.Time         `json:"created"`
+	Owner       int               `json:"owner"`
+	Cgroups     map[string]string `json:"cgroups,omitempty"`
+	Annotations map[string]string `json:"annotations,omitempty"`
+	Gate        []operation       `json:"gate,omitempty"` // what is left to do at start
+	GateFirst   int               `json:"gateFirst,omitempty"`
+}
+
+// operation is what an error message needs to know of a launch.Op.
+type operation struct {
+	Call, Text, Field string
+}
+
+const (
+	stateFile  = "state.json"
+	configFile = "config.json"
+	gateSocket = "gate"
+)
+
+func (c *Container) saveState() error {
+	return atomicfile.WriteJSON(filepath.Join(c.dir, stateFile), &c.state, 0o600, atomicfile.Volatile)
+}
+
+// Container is a container that a runtime made.
+type Container struct {
+	dir     string
+	state   state
+	spec    *specs.Spec     // nil until it is needed
+	process *launch.Process // in the process that created it
+	lock    *os.File
+}
+
+// ID is the container's id.
+func (c *Container) ID() string { return c.state.ID }
+
+// Bundle is the directory that the container was made from.
+func (c *Container) Bundle() string { return c.state.Bundle }
+
+// Created is when the container was made.
+func (c *Container) Created() time.Time { return c.state.Created }
+
+// Owner is the user id of who made the container.
+func (c *Container) Owner() int { return c.state.Owner }
+
+// Load finds a container by its id. The error matches os.ErrNotExist when
+// there is none.
+func Load(root, id string) (*Container, error) {
+	if err := CheckID(id); err != nil {
+		return nil, err
+	}
+	dir := filepath.Join(root, id)
+	c := &Container{dir: dir, state: state{ID: id}}
+	data, err := os.ReadFile(filepath.Join(dir, stateFile))
+	if errors.Is(err, os.ErrNotExist) {
+		if _, dirErr := os.Lstat(dir); dirErr == nil {
+			return c, nil // its maker was killed before it wrote anything
+		}
+		return nil, fmt.Errorf("container %q: %w", id, os.ErrNotExist)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if err := json.Unmarshal(data, &c.state); err != nil || c.state.ID != id {
+		// A damaged record must not keep 'delete --force' from cleaning up.
+		c.state = state{ID: id}
+	}
+	return c, nil
+}
+
+// List returns the containers below root, by name.
+func List(root string) ([]*Container, error) {
+	entries, err := os.ReadDir(root)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	var list []*Container
+	for _, e := range entries {
+		if !e.IsDir() || CheckID(e.Name()) != nil {
+			continue
+		}
+		c, err := Load(root, e.Name())
+		if errors.Is(err, os.ErrNotExist) {
+			continue // deleted meanwhile
+		}
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, c)
+	}
+	return list, nil
+}
+
+// Pid is the container's first process, or 0.
+func (c *Container) Pid() int {
+	if c.alive() {
+		return c.state.Pid
+	}
+	return 0
+}
+
+// State is the container's state (runtime-spec, "State").
+func (c *Container) State() (specs.State, error) {
+	s := specs.State{
+		Version: specs.Version, ID: c.state.ID, Bundle: c.state.Bundle, Annotations: c.state.Annotations,
+		Status: c.Status(),
+	}
+	if s.Status != specs.StateStopped {
+		s.Pid = c.state.Pid
+	}
+	return s, nil
+}
+
+// StatusPaused is the status of a frozen container; runc and crun have it too.
+const StatusPaused specs.ContainerState = "paused"
+
+// Status asks the kernel what the container does.
+func (c *Container) Status() specs.ContainerState {
+	if !c.alive() {
+		return specs.StateStopped
+	}
+	if c.waits() {
+		return specs.StateCreated
+	}
+	if m, err := c.Cgroup(); err == nil {
+		if frozen, err := m.Frozen(); err == nil && frozen {
+			return StatusPaused
+		}
+	}
+	return specs.StateRunning
+}
+
+// waits tells whether the container is created but not started.
+func (c *Container) waits() bool {
+	_, err := os.Lstat(filepath.Join(c.dir, gateSocket))
+	return err == nil
+}
+
+// alive tells whether the first process lives: the one with the recorded id
+// and start time, and not yet a zombie.
+func (c *Container) alive() bool {
+	if c.state.Pid <= 0 {
+		return false
+	}
+	status, started, err := processStat(c.state.Pid)
+	return err == nil && started == c.state.Started && status != 'Z' && status != 'X'
+}
+
+// processStat reads a process's state and start time, in clock ticks since
+// boot.
+func processStat(pid int) (status byte, started uint64, err error) {
+	data, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
+	if err != nil {
+		return 0, 0, err
+	}
+	// The name, in parentheses, may hold anything; the fields follow its end.
+	_, rest, found := strings.Cut(string(data[strings.LastIndexByte(string(data), ')')+1:]), " ")
+	fields := strings.Fields(rest)
+	if !found || len(fields) < 20 {
+		return 0, 0, fmt.Errorf("/proc/%d/stat makes no sense", pid)
+	}
+	started, err = strconv.ParseUint(fields[19], 10, 64)
+	return fields[0][0], started, err
+}
+
+// Pidfd refers to the container's first process.
+func (c *Container) Pidfd() (*os.File, error) {
+	fd, err := unix.PidfdOpen(c.state.Pid, 0)
+	if err != nil {
+		return nil, fmt.Errorf("container %q is not running", c.state.ID)
+	}
+	f := os.NewFile(uintptr(fd), "pidfd")
+	if !c.alive() { // checked after opening: the id can't be another's now
+		f.Close()
+		return nil, fmt.Errorf("container %q is not running", c.state.ID)
+	}
+	return f, nil
+}
+
+// Spec is the config.json that the container was made from.
+func (c *Container) Spec() (*specs.Spec, error) {
+	if c.spec != nil {
+		return c.spec, nil
+	}
+	data, err := os.ReadFile(filepath.Join(c.dir, configFile))
+	if errors.Is(err, os.ErrNotExist) {
+		data, err = os.ReadFile(filepath.Join(c.state.Bundle, configFile))
+	}
+	if err != nil {
+		return nil, err
+	}
+	c.spec, err = ParseSpec(data)
+	return c.spec, err
+}
