@@ -11,7 +11,10 @@
 //
 // What is published was verified and synced first and appears by a rename, so
 // that a death at any instruction leaves, at worst, staging that nobody holds
-// and files that no image refers to; Collect removes both.
+// and files that no image refers to; Use and Collect remove them.
+//
+// Somebody who needs several locks takes them in this order: the store (Use),
+// the image, the layer, the download.
 package store
 
 import (
@@ -21,13 +24,17 @@ import (
 	"path/filepath"
 
 	"golang.org/x/sys/unix"
+
+	"loper.run/image/layer"
+	"loper.run/image/oci"
+	"loper.run/internal/atomicfile"
 )
 
 // Errors that callers tell apart. Absence is os.ErrNotExist.
 var (
 	// ErrPresent is returned by BeginLayer when the layer is in the store already.
 	ErrPresent = errors.New("layer is already in the store")
-	// ErrBusy is returned by Collect while another process pulls.
+	// ErrBusy is returned by Collect while somebody uses the store.
 	ErrBusy = errors.New("image store is in use by another process")
 	// ErrDamaged is wrapped in errors about content that is not what was published.
 	ErrDamaged = errors.New("damaged")
@@ -43,7 +50,15 @@ type Store struct {
 	root string
 }
 
-var directories = []string{"blob", "layer", "image", "name", "partial", "staging"}
+// The directories below the root.
+const (
+	blobDir    = "blob"
+	layerDir   = "layer"
+	imageDir   = "image"
+	nameDir    = "name"
+	partialDir = "partial"
+	stagingDir = "staging"
+)
 
 // Open opens the store at root and makes it when it is missing. It refuses a
 // directory that somebody else owns or may write to.
@@ -67,8 +82,8 @@ func Open(root string) (*Store, error) {
 	case st.Mode&0o022 != 0:
 		return nil, fmt.Errorf("image store %s can be written by others (mode %#o)", root, st.Mode&0o7777)
 	}
-	for _, d := range directories {
-		if err := os.Mkdir(filepath.Join(root, d), 0o700); err != nil && !errors.Is(err, os.ErrExist) {
+	for _, d := range []string{blobDir, layerDir, imageDir, nameDir, partialDir, stagingDir} {
+		if err := makeDir(filepath.Join(root, d)); err != nil {
 			return nil, fmt.Errorf("make image store: %w", err)
 		}
 	}
@@ -77,3 +92,103 @@ func Open(root string) (*Store, error) {
 
 // Root returns the store's absolute directory.
 func (s *Store) Root() string { return s.root }
+
+// path joins names that are digests or constants to the root.
+func (s *Store) path(names ...string) string {
+	return filepath.Join(append([]string{s.root}, names...)...)
+}
+
+// place is where content of a digest is kept.
+func (s *Store) place(kind string, d oci.Digest) string {
+	return s.path(kind, d.Algorithm().String(), d.Hex())
+}
+
+// flat is a digest as one name.
+func flat(d oci.Digest) string { return d.Algorithm().String() + "-" + d.Hex() }
+
+// makeDir makes one private directory, durably, unless it is there.
+func makeDir(path string) error {
+	err := os.Mkdir(path, 0o700)
+	if errors.Is(err, os.ErrExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return atomicfile.SyncDir(filepath.Dir(path))
+}
+
+// digests calls do with each digest that has a place in kind; foreign names are skipped.
+func (s *Store) digests(kind string, do func(oci.Digest) error) error {
+	for _, alg := range []oci.Algorithm{oci.SHA256, oci.SHA512} {
+		names, err := readNames(s.path(kind, alg.String()))
+		if err != nil {
+			return err
+		}
+		for _, name := range names {
+			d, err := oci.Parse(alg.String() + ":" + name)
+			if err != nil {
+				continue
+			}
+			if err := do(d); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// readNames lists a directory in no order; one that is missing is empty.
+func readNames(dir string) ([]string, error) {
+	f, err := os.Open(dir)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return f.Readdirnames(-1)
+}
+
+// remove removes a tree of a layer below dir.
+func (s *Store) remove(dir, name string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	if s.Remove != nil {
+		return s.Remove(d, name)
+	}
+	return layer.RemoveTree(d, name)
+}
+
+// readFile reads a regular file of at most max bytes, and nothing else.
+func readFile(path string, max int64) ([]byte, error) {
+	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	st, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	if !st.Mode().IsRegular() {
+		return nil, fmt.Errorf("%s: %w: not a regular file", path, ErrDamaged)
+	}
+	if st.Size() > max {
+		return nil, fmt.Errorf("%s is larger than %d bytes", path, max)
+	}
+	data := make([]byte, st.Size()+1)
+	n := 0
+	for n < len(data) {
+		m, err := f.Read(data[n:])
+		n += m
+		if m == 0 || err != nil {
+			break // what is missing is found by whoever parses it
+		}
+	}
+	return data[:min(int64(n), st.Size())], nil
+}

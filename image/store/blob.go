@@ -1,0 +1,61 @@
+package store
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"loper.run/image/oci"
+	"loper.run/internal/atomicfile"
+)
+
+// PutBlob verifies data against d and publishes it, synced.
+func (s *Store) PutBlob(d oci.Digest, data []byte) error {
+	h := d.Hash()
+	if h == nil {
+		return errors.New("put blob: it has no digest")
+	}
+	h.Write(data)
+	if err := d.Verify(h); err != nil {
+		return fmt.Errorf("put blob: %w", err)
+	}
+	if _, err := s.Blob(d, int64(len(data))); err == nil {
+		return nil
+	}
+	path := s.place(blobDir, d)
+	if err := makeDir(filepath.Dir(path)); err != nil {
+		return fmt.Errorf("put blob: %w", err)
+	}
+	if err := atomicfile.Write(path, data, 0o600, atomicfile.Durable); err != nil {
+		return fmt.Errorf("put blob: %w", err)
+	}
+	return nil
+}
+
+// Blob returns a blob of at most max bytes, verified. The error is
+// os.ErrNotExist without it and ErrDamaged when it is not what was put.
+func (s *Store) Blob(d oci.Digest, max int64) ([]byte, error) {
+	h := d.Hash()
+	if h == nil {
+		return nil, fmt.Errorf("blob without digest: %w", os.ErrNotExist)
+	}
+	data, err := readFile(s.place(blobDir, d), max)
+	if err != nil {
+		return nil, fmt.Errorf("blob %s: %w", d, err)
+	}
+	h.Write(data)
+	if err := d.Verify(h); err != nil {
+		return nil, fmt.Errorf("blob %s: %w: %w", d, ErrDamaged, err)
+	}
+	return data, nil
+}
+
+// hasBlob reports whether a blob is there, without reading it.
+func (s *Store) hasBlob(d oci.Digest) bool {
+	if d.IsZero() {
+		return false
+	}
+	_, err := os.Lstat(s.place(blobDir, d))
+	return err == nil
+}

@@ -1,0 +1,196 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"loper.run/image/oci"
+	"loper.run/internal/flock"
+)
+
+// Freed tells what Collect removed.
+type Freed struct {
+	Layers, Blobs, Names, Staging, Partials int
+	// Bytes is the size of the layers, blobs and partials.
+	Bytes int64
+}
+
+// tempKeep is how old a temporary file must be to count as left behind: nobody
+// takes that long from creating one to renaming it.
+const tempKeep = time.Hour
+
+// Collect removes what no image refers to, staging that nobody holds, and
+// downloads untouched for PartialKeep. The error is ErrBusy while anybody is
+// inside Use. With a damaged image record it frees nothing, since what that
+// image needs cannot be known: pull or delete that image.
+func (s *Store) Collect(ctx context.Context) (Freed, error) {
+	var freed Freed
+	lock, err := flock.TryExclusive(s.path("lock"))
+	if errors.Is(err, flock.ErrHeld) {
+		return freed, ErrBusy
+	}
+	if err != nil {
+		return freed, fmt.Errorf("collect: %w", err)
+	}
+	defer lock.Close()
+	for _, step := range []func(context.Context, *Freed) error{s.collectStaging, s.collectContent, s.collectNames, s.collectPartials} {
+		if err := step(ctx, &freed); err != nil {
+			return freed, fmt.Errorf("collect: %w", err)
+		}
+	}
+	return freed, nil
+}
+
+func (s *Store) collectStaging(_ context.Context, freed *Freed) (err error) {
+	freed.Staging, err = s.sweep()
+	return err
+}
+
+// collectContent removes the layers and blobs that no image has.
+func (s *Store) collectContent(ctx context.Context, freed *Freed) error {
+	images, err := s.Images()
+	if err != nil {
+		return err
+	}
+	blobs, layers := map[oci.Digest]bool{}, map[oci.Digest]bool{}
+	for _, img := range images {
+		blobs[img.ID], blobs[img.Manifest] = true, true
+		for _, d := range img.Blobs {
+			blobs[d] = true
+		}
+		for _, d := range img.Layers {
+			layers[d] = true
+		}
+	}
+	err = s.digests(layerDir, func(d oci.Digest) error {
+		if err := ctx.Err(); err != nil || layers[d] {
+			return err
+		}
+		l, _ := s.readLayer(d)
+		err := s.discard(s.place(layerDir, d))
+		if errors.Is(err, flock.ErrHeld) {
+			return nil
+		}
+		if err == nil {
+			freed.Layers++
+			freed.Bytes += l.Size
+		}
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	err = s.digests(blobDir, func(d oci.Digest) error {
+		if blobs[d] {
+			return ctx.Err()
+		}
+		path := s.place(blobDir, d)
+		st, err := os.Lstat(path)
+		if err == nil {
+			err = os.Remove(path)
+		}
+		if err != nil {
+			return err
+		}
+		freed.Blobs++
+		freed.Bytes += st.Size()
+		return nil
+	})
+	return errors.Join(err, s.removeTemporary())
+}
+
+// collectNames removes names of images that are no more, and the empty
+// directories of images that were never finished.
+func (s *Store) collectNames(_ context.Context, freed *Freed) error {
+	err := s.digests(imageDir, func(d oci.Digest) error {
+		dir := s.place(imageDir, d)
+		if _, err := os.Lstat(filepath.Join(dir, imageFile)); err == nil {
+			return nil
+		}
+		f, err := hold(context.Background(), dir, onlyDir, unix.LOCK_EX|unix.LOCK_NB)
+		if err != nil {
+			return nil // held, or nothing of ours
+		}
+		defer f.Close()
+		return s.remove(filepath.Dir(dir), filepath.Base(dir))
+	})
+	if err != nil {
+		return err
+	}
+	names, _ := s.Names() // damaged ones stay for their owner to look at
+	for _, n := range names {
+		if _, err := s.Image(n.Image); !errors.Is(err, os.ErrNotExist) {
+			continue
+		}
+		if err := s.DeleteName(n.Name); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return err
+		}
+		freed.Names++
+	}
+	return nil
+}
+
+func (s *Store) collectPartials(_ context.Context, freed *Freed) error {
+	names, err := readNames(s.path(partialDir))
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		path := s.path(partialDir, name)
+		st, err := os.Lstat(path)
+		if err != nil || time.Since(st.ModTime()) < PartialKeep {
+			continue
+		}
+		if st.Mode().IsRegular() {
+			f, err := hold(context.Background(), path, os.O_RDWR, unix.LOCK_EX|unix.LOCK_NB)
+			if err != nil {
+				continue
+			}
+			defer f.Close()
+		}
+		if err := s.remove(s.path(partialDir), name); err != nil {
+			return err
+		}
+		freed.Partials++
+		freed.Bytes += st.Size()
+	}
+	return nil
+}
+
+// removeTemporary removes what writes of files that were killed left.
+func (s *Store) removeTemporary() error {
+	dirs := []string{s.path(nameDir)}
+	for _, kind := range []string{blobDir, imageDir} {
+		for _, alg := range []oci.Algorithm{oci.SHA256, oci.SHA512} {
+			dirs = append(dirs, s.path(kind, alg.String()))
+		}
+	}
+	err := s.digests(imageDir, func(d oci.Digest) error {
+		dirs = append(dirs, s.place(imageDir, d))
+		return nil
+	})
+	for _, dir := range dirs {
+		names, _ := readNames(dir)
+		for _, name := range names {
+			path := filepath.Join(dir, name)
+			if name[0] != '.' {
+				continue
+			}
+			st, err := os.Lstat(path)
+			if err != nil || !st.Mode().IsRegular() || time.Since(st.ModTime()) < tempKeep {
+				continue
+			}
+			if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+				return err
+			}
+		}
+	}
+	return err
+}

@@ -1,0 +1,184 @@
+package store
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"loper.run/image/oci"
+	"loper.run/internal/atomicfile"
+)
+
+// Image is the record of an image. While it exists its blobs and layers stay.
+type Image struct {
+	// ID is the digest of the configuration blob.
+	ID oci.Digest `json:"id"`
+	// Manifest is the digest of the manifest blob.
+	Manifest oci.Digest `json:"manifest"`
+	// Blobs are other blobs to keep, such as the index.
+	Blobs []oci.Digest `json:"blobs,omitempty"`
+	// Layers are the diff ids, lowest first.
+	Layers []oci.Digest `json:"layers"`
+	// Digests are the repo@digest references it was pulled by.
+	Digests []string `json:"digests,omitempty"`
+	// Size is that of the layers together, unpacked, in bytes.
+	Size     int64     `json:"size"`
+	Created  time.Time `json:"created"`
+	PulledAt time.Time `json:"pulledAt"`
+}
+
+const imageFile = "image.json"
+
+// PutImage publishes a record, whose blobs and layers must be there; call it inside Use.
+func (s *Store) PutImage(img Image) error {
+	if img.ID.IsZero() {
+		return errors.New("put image: it has no id")
+	}
+	for _, d := range append([]oci.Digest{img.ID, img.Manifest}, img.Blobs...) {
+		if !s.hasBlob(d) {
+			return fmt.Errorf("put image %s: blob %s: %w", img.ID, d, os.ErrNotExist)
+		}
+	}
+	for _, d := range img.Layers {
+		if _, err := s.Layer(d); err != nil {
+			return fmt.Errorf("put image %s: %w", img.ID, err)
+		}
+	}
+	dir := s.place(imageDir, img.ID)
+	if err := makeDir(filepath.Dir(dir)); err != nil {
+		return fmt.Errorf("put image: %w", err)
+	}
+	for {
+		if err := makeDir(dir); err != nil {
+			return fmt.Errorf("put image: %w", err)
+		}
+		f, err := hold(context.Background(), dir, onlyDir, unix.LOCK_SH)
+		if errors.Is(err, os.ErrNotExist) {
+			continue // deleted since
+		}
+		if err != nil {
+			return fmt.Errorf("put image: %w", err)
+		}
+		defer f.Close()
+		break
+	}
+	if err := atomicfile.WriteJSON(filepath.Join(dir, imageFile), img, 0o600, atomicfile.Durable); err != nil {
+		return fmt.Errorf("put image: %w", err)
+	}
+	return nil
+}
+
+// Image returns a record, os.ErrNotExist when there is none.
+func (s *Store) Image(id oci.Digest) (Image, error) {
+	if id.IsZero() {
+		return Image{}, fmt.Errorf("image without id: %w", os.ErrNotExist)
+	}
+	data, err := readFile(filepath.Join(s.place(imageDir, id), imageFile), maxRecord)
+	if err != nil {
+		return Image{}, fmt.Errorf("image %s: %w", id, err)
+	}
+	var img Image
+	if err := json.Unmarshal(data, &img); err != nil {
+		return Image{}, fmt.Errorf("image %s: record is %w: %w", id, ErrDamaged, err)
+	}
+	if img.ID != id {
+		return Image{}, fmt.Errorf("image %s: record is %w: it is of another image", id, ErrDamaged)
+	}
+	return img, nil
+}
+
+// FindImages returns the ids that begin with a hexadecimal prefix.
+func (s *Store) FindImages(prefix string) (ids []oci.Digest, err error) {
+	err = s.digests(imageDir, func(d oci.Digest) error {
+		if strings.HasPrefix(d.Hex(), prefix) {
+			if _, err := os.Lstat(filepath.Join(s.place(imageDir, d), imageFile)); err == nil {
+				ids = append(ids, d)
+			}
+		}
+		return nil
+	})
+	return ids, err
+}
+
+// Images returns all records in no order. Damaged ones are left out and told
+// in the error, beside the good.
+func (s *Store) Images() ([]Image, error) {
+	var all []Image
+	var bad []error
+	err := s.digests(imageDir, func(d oci.Digest) error {
+		img, err := s.Image(d)
+		switch {
+		case err == nil:
+			all = append(all, img)
+		case !errors.Is(err, os.ErrNotExist): // being made or deleted
+			bad = append(bad, err)
+		}
+		return nil
+	})
+	return all, errors.Join(append(bad, err)...)
+}
+
+// LockImage keeps DeleteImage waiting until unlock; os.ErrNotExist without the image.
+func (s *Store) LockImage(id oci.Digest) (unlock func(), err error) {
+	f, err := s.lockImage(context.Background(), id, unix.LOCK_SH)
+	if err != nil {
+		return nil, err
+	}
+	return func() { f.Close() }, nil
+}
+
+func (s *Store) lockImage(ctx context.Context, id oci.Digest, how int) (*os.File, error) {
+	if id.IsZero() {
+		return nil, fmt.Errorf("lock image without id: %w", os.ErrNotExist)
+	}
+	dir := s.place(imageDir, id)
+	f, err := hold(ctx, dir, onlyDir, how)
+	if err != nil {
+		return nil, fmt.Errorf("lock image %s: %w", id, err)
+	}
+	if _, err := os.Lstat(filepath.Join(dir, imageFile)); err != nil {
+		f.Close()
+		return nil, fmt.Errorf("lock image %s: %w", id, err)
+	}
+	return f, nil
+}
+
+// DeleteImage removes the names of an image and its record, when nobody holds
+// its lock any more, for which it waits. Collect frees what it was made of.
+// check, when not nil, is asked under the lock, and its error stops the deletion.
+func (s *Store) DeleteImage(ctx context.Context, id oci.Digest, check func() error) error {
+	f, err := s.lockImage(ctx, id, unix.LOCK_EX)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if check != nil {
+		if err := check(); err != nil {
+			return err
+		}
+	}
+	names, _ := s.Names() // a damaged name is no name of this image
+	for _, n := range names {
+		if n.Image == id {
+			if err := s.DeleteName(n.Name); err != nil && !errors.Is(err, os.ErrNotExist) {
+				return err
+			}
+		}
+	}
+	// The record first: without it the directory is nothing.
+	dir := s.place(imageDir, id)
+	if err := os.Remove(filepath.Join(dir, imageFile)); err != nil {
+		return fmt.Errorf("delete image %s: %w", id, err)
+	}
+	if err := s.remove(filepath.Dir(dir), filepath.Base(dir)); err != nil {
+		return fmt.Errorf("delete image %s: %w", id, err)
+	}
+	return nil
+}
