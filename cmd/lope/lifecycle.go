@@ -18,8 +18,6 @@ import (
 	"github.com/spf13/pflag"
 )
 
-const specVersion = specs.Version
-
 func startCommand() command {
 	return command{name: "start", args: "ID", short: "Start a created container", run: func(g *global, args []string) error {
 		c, err := load(g, args)

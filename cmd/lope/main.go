@@ -13,6 +13,7 @@ import (
 	"loper.run/container/monitor"
 	"loper.run/runtime"
 
+	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"github.com/spf13/pflag"
 )
 
@@ -89,7 +90,7 @@ func lope(args []string) error {
 		return err
 	}
 	if *showVersion {
-		fmt.Printf("lope version %s\nspec: %s\n", version, specVersion)
+		fmt.Printf("lope version %s\nspec: %s\n", version, specs.Version)
 		return nil
 	}
 	rest := flags.Args()

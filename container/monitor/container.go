@@ -56,7 +56,11 @@ func realEngine() engine {
 			if !load(c) {
 				return false
 			}
-			n, err := ctr.Cgroup().OOMKills()
+			group, err := ctr.Cgroup()
+			if err != nil {
+				return false
+			}
+			n, err := group.OOMKills()
 			return err == nil && n > 0
 		},
 		remove: func(c *Config) error {
