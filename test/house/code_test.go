@@ -211,12 +211,13 @@ func importsPackage(s source, name string) bool {
 
 // The linker keeps every init function and every package variable that is computed; both cost at each start.
 func TestNoInitFunctions(t *testing.T) {
+	allowed := map[string]string{"cmd/lope/main.go": "the main thread is locked before main, or the scheduler may have moved it"}
 	for _, s := range allSources(t) {
 		if s.Test || within(s.Dir, "test") {
 			continue
 		}
 		for _, decl := range s.File.Decls {
-			if f, ok := decl.(*ast.FuncDecl); ok && f.Recv == nil && f.Name.Name == "init" {
+			if f, ok := decl.(*ast.FuncDecl); ok && f.Recv == nil && f.Name.Name == "init" && allowed[s.Path] == "" {
 				t.Errorf("%s: an init function runs at every start of every program that links it", s.Path)
 			}
 		}
