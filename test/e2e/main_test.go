@@ -285,7 +285,7 @@ func checkFailure(t testing.TB, r result, code int, words []string) {
 	}
 	// One line; a second may name the help, a third what was tried first.
 	lines := strings.Split(strings.TrimSpace(r.stderr), "\n")
-	if said == "" || strings.Contains(said, "goroutine ") || strings.Contains(said, "panic:") || len(lines) > 3 || len(lines[len(lines)-1]) > 500 {
+	if said == "" || strings.Contains(said, "goroutine ") || strings.Contains("\n"+said, "\npanic:") || len(lines) > 3 || len(lines[len(lines)-1]) > 500 {
 		t.Errorf("not one clear line: %v", r)
 	}
 }
