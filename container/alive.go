@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -41,6 +42,15 @@ func (c *Container) status(locked bool) (Status, error) {
 	}
 	if alive {
 		st, err := monitor.ReadState(c.RunDir())
+		if err == nil && ended(st) {
+			// Its monitor is about to say how.
+			ctx, cancel := context.WithTimeout(context.Background(), lastWords)
+			err := c.waitMonitor(ctx)
+			cancel()
+			if err == nil {
+				return c.status(locked)
+			}
+		}
 		if err == nil {
 			s := Status{State: Running, Pid: st.Pid, StartedAt: st.StartedAt}
 			if c.frozen() {
@@ -70,6 +80,15 @@ func (c *Container) status(locked bool) (Status, error) {
 		return Status{State: Created}, nil
 	}
 	return c.lost(locked)
+}
+
+// lastWords is how long a monitor may take from its container's end to its own.
+const lastWords = 10 * time.Second
+
+// ended reports whether the container's first process is dead already.
+func ended(st monitor.State) bool {
+	p, err := readStat(st.Pid)
+	return err != nil || p[0] == "Z" || p[0] == "X" || p[19] != strconv.FormatUint(st.StartTime, 10)
 }
 
 // lost is the status of a container that was started, has no monitor and did

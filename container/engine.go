@@ -68,8 +68,8 @@ func Open(root, runRoot string) (*Engine, error) {
 			return nil, err
 		}
 	}
-	for _, dir := range []string{containerDir, nameDir, volumeDir, idRangeDir} {
-		if err := os.Mkdir(filepath.Join(e.Root, dir), 0o700); err != nil && !errors.Is(err, os.ErrExist) {
+	for _, dir := range []string{e.path(containerDir), e.path(nameDir), e.path(volumeDir), e.path(idRangeDir), e.runtimeRoot()} {
+		if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, os.ErrExist) {
 			return nil, err
 		}
 	}

@@ -54,6 +54,7 @@ type testEngine struct {
 	*Engine
 	t   *testing.T
 	img *image.Image
+	ids []string // of all containers made
 }
 
 // newEngine is an engine of its own with a busybox image. Tests that start
@@ -111,6 +112,7 @@ func (e *testEngine) create(s Settings) *Container {
 	if err != nil {
 		e.t.Fatal(err)
 	}
+	e.ids = append(e.ids, c.ID)
 	return c
 }
 

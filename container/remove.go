@@ -48,6 +48,12 @@ func (c *Container) removeLocked(o RemoveOptions) error {
 			return fmt.Errorf("kill container %s: %w", c.Name, err)
 		}
 	}
+	// A monitor that has put the end on record may still be about to go.
+	ctx, cancel := context.WithTimeoutCause(context.Background(), killTime, errors.New("its monitor does not end"))
+	defer cancel()
+	if err := c.waitMonitor(ctx); err != nil {
+		return fmt.Errorf("remove container %s: %w", c.Name, err)
+	}
 	c.Removing, c.Record.Volumes = true, o.Volumes
 	if err := c.save(); err != nil {
 		return err

@@ -133,7 +133,9 @@ func cgroupsPath(parent, id string, f *facts) string {
 	case f.rootless:
 		return ""
 	}
-	return "/loper/" + id
+	// Beside the others and not below one directory for all, which would be
+	// left behind when the last container goes.
+	return "/loper-" + id
 }
 
 func pointer[T any](v T) *T { return &v }

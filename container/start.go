@@ -102,10 +102,8 @@ func (c *Container) start(o StartOptions) error {
 	if err := c.cleanRuntime(); err != nil {
 		return err
 	}
-	for _, dir := range []string{c.engine.runtimeRoot(), c.RunDir()} {
-		if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, os.ErrExist) {
-			return err
-		}
+	if err := os.Mkdir(c.RunDir(), 0o700); err != nil && !errors.Is(err, os.ErrExist) {
+		return err
 	}
 	if err := c.writeEtc(f); err != nil {
 		return err

@@ -3,7 +3,6 @@ package container
 import (
 	"bytes"
 	"cmp"
-	"errors"
 	"fmt"
 	"os"
 	"strconv"
@@ -34,19 +33,18 @@ func readProc(pid int, names map[int]string) (*proc, error) {
 		return nil, err
 	}
 	owner, ok := fi.Sys().(*syscall.Stat_t)
-	stat, err := os.ReadFile(dir + "/stat")
-	if err != nil || !ok {
-		return nil, errors.Join(err, os.ErrNotExist)
+	if !ok {
+		return nil, os.ErrNotExist
 	}
-	// The name is in parentheses and may hold any byte, parentheses too.
-	i, j := bytes.IndexByte(stat, '('), bytes.LastIndexByte(stat, ')')
-	if i < 0 || j < i {
-		return nil, fmt.Errorf("%s/stat is unreadable", dir)
+	p := &proc{pid: pid, uid: int(owner.Uid)}
+	if p.stat, err = readStat(pid); err != nil {
+		return nil, err
 	}
-	p := &proc{pid: pid, uid: int(owner.Uid), comm: printable(string(stat[i+1 : j])), stat: strings.Fields(string(stat[j+1:]))}
-	if len(p.stat) < 22 {
-		return nil, fmt.Errorf("%s/stat is short", dir)
+	comm, err := os.ReadFile(dir + "/comm")
+	if err != nil {
+		return nil, err
 	}
+	p.comm = printable(strings.TrimSuffix(string(comm), "\n"))
 	p.user = cmp.Or(names[p.uid], strconv.Itoa(p.uid))
 	cmdline, err := os.ReadFile(dir + "/cmdline")
 	if err != nil {
@@ -63,6 +61,21 @@ func readProc(pid int, names map[int]string) (*proc, error) {
 	}
 	p.started = time.Now().Add(time.Duration(p.number(19))*ticks - time.Duration(boot.Nano()))
 	return p, nil
+}
+
+// readStat reads the fields of /proc/PID/stat from the state, the third, on.
+func readStat(pid int) ([]string, error) {
+	path := "/proc/" + strconv.Itoa(pid) + "/stat"
+	stat, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	// The name before them is in parentheses and may hold any byte.
+	fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
+	if len(fields) < 22 {
+		return nil, fmt.Errorf("%s is short", path)
+	}
+	return fields, nil
 }
 
 // printable keeps a process's name from sending sequences to a terminal.
