@@ -150,3 +150,33 @@ func TestDocumentsNameTests(t *testing.T) {
 		}
 	}
 }
+
+// ARCHITECTURE.md's walk is a table of files and functions: | `file` | `function` | …
+func TestArchitectureWalk(t *testing.T) {
+	functions := map[string]bool{}
+	for _, s := range allSources(t) {
+		for _, decl := range s.File.Decls {
+			if f, ok := decl.(*ast.FuncDecl); ok {
+				functions[s.Path+" "+f.Name.Name] = true
+			}
+		}
+	}
+	data, err := os.ReadFile(filepath.Join(env.Source(), "ARCHITECTURE.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	steps := 0
+	for line := range strings.Lines(string(data)) {
+		words := strings.Split(line, "`")
+		if !strings.HasPrefix(line, "| `") || len(words) < 4 || !strings.HasSuffix(words[1], ".go") {
+			continue
+		}
+		steps++
+		if !functions[words[1]+" "+words[3]] {
+			t.Errorf("ARCHITECTURE.md: %s has no function %s", words[1], words[3])
+		}
+	}
+	if steps < 5 {
+		t.Errorf("ARCHITECTURE.md: a walk of %d steps", steps)
+	}
+}
