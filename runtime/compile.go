@@ -25,6 +25,9 @@ type Host struct {
 	Cgroup1 []Hierarchy
 	// Cgroup2 tells that /sys/fs/cgroup is the unified hierarchy.
 	Cgroup2 bool
+	// Groups are the directories of the container's own cgroups, by the name
+	// of their hierarchy; "" on cgroup v2.
+	Groups map[string]string
 	// Arch is the machine's GOARCH, for seccomp.
 	Arch string
 }
@@ -93,7 +96,7 @@ func Compile(spec *specs.Spec, host Host, set Settings) (*Compiled, error) {
 
 	c.joinCgroup()
 	c.enterNamespaces()
-	c.add(quiet)
+	c.add(quiet, launch.Op{Call: launch.Umask, Args: []launch.Arg{launch.Int(0)}, Text: "give files the modes that are asked for"})
 	if !c.hasMounts() {
 		return nil, badField("linux.namespaces", "has no mount namespace; Loper doesn't run a container on the host's mounts")
 	}

@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"time"
 
+	"loper.run/internal/userns"
 	"loper.run/launch"
 	"loper.run/runtime/cgroup"
 
@@ -132,6 +133,7 @@ func create(o Options, gate bool) (_ *Container, err error) {
 	}
 	host := lookAtHost(s.spec)
 	host.CgroupTasks = s.tasks
+	host.Groups = s.cgroup.Paths()
 	if s.compiled, err = Compile(s.spec, host, o.settings(gate)); err != nil {
 		return nil, err
 	}
@@ -310,8 +312,8 @@ func (s *starting) settle(p *launch.Process) error {
 		}
 	}
 	if s.ns.user {
-		if err := writeMappings(p.Pid(), s.spec.Linux.UIDMappings, s.spec.Linux.GIDMappings); err != nil {
-			return err
+		if err := userns.Write(p.Pid(), s.spec.Linux.UIDMappings, s.spec.Linux.GIDMappings); err != nil {
+			return badField("linux.uidMappings", "%w", err)
 		}
 	}
 	if s.ns.time {
@@ -345,6 +347,17 @@ func (s *starting) settle(p *launch.Process) error {
 	}
 	defer closeAll(mounts)
 	return p.Send(mounts...)
+}
+
+// writeProc writes a file of /proc in one write.
+func writeProc(path, text string) error {
+	f, err := os.OpenFile(path, os.O_WRONLY, 0)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	_, err = f.WriteString(text)
+	return err
 }
 
 func setOOMScore(pid, score int) error {

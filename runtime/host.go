@@ -3,8 +3,8 @@ package runtime
 import (
 	"os"
 	goruntime "runtime"
-	"strings"
 
+	"loper.run/internal/userns"
 	"loper.run/runtime/cgroup"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
@@ -14,7 +14,7 @@ import (
 // lookAtHost gathers what the compile needs to know of this machine.
 func lookAtHost(spec *specs.Spec) Host {
 	h := Host{
-		Privileged: privileged(),
+		Privileged: userns.Privileged(),
 		Arch:       goruntime.GOARCH,
 		IsFile: func(path string) bool {
 			st, err := os.Stat(path)
@@ -38,31 +38,6 @@ func mountsCgroups(spec *specs.Spec) bool {
 		}
 	}
 	return false
-}
-
-// privileged tells whether this process may mount file systems on the host:
-// it has CAP_SYS_ADMIN and is root there, not in a user namespace.
-func privileged() bool {
-	if os.Geteuid() != 0 {
-		return false
-	}
-	var data [2]unix.CapUserData
-	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
-	if unix.Capget(&header, &data[0]) != nil || data[0].Effective&(1<<unix.CAP_SYS_ADMIN) == 0 {
-		return false
-	}
-	return initialUserNamespace()
-}
-
-// initialUserNamespace: the initial user namespace is the one whose map is the
-// identity over all ids.
-func initialUserNamespace() bool {
-	b, err := os.ReadFile("/proc/self/uid_map")
-	if err != nil {
-		return true
-	}
-	fields := strings.Fields(string(b))
-	return len(fields) == 3 && fields[0] == "0" && fields[1] == "0" && fields[2] == "4294967295"
 }
 
 // hierarchies lists the cgroup v1 hierarchies below /sys/fs/cgroup. A

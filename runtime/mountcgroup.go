@@ -50,19 +50,37 @@ func (c *compiler) mountCgroup(m specs.Mount, o mountOptions, field string) {
 	}
 }
 
-// bindCgroup shows a container without a cgroup namespace the host's tree.
+// bindCgroup shows a container without a cgroup namespace its own groups and
+// nothing else of the host's.
 func (c *compiler) bindCgroup(m specs.Mount, o mountOptions, field string) {
+	bind := o
+	bind.bind, bind.data = true, nil
+	if dir, ok := c.host.Groups[""]; ok && c.host.Cgroup2 {
+		c.bindGroup(dir, m.Destination, bind, field)
+		return
+	}
+	o.set &^= unix.MOUNT_ATTR_RDONLY
+	m.Source = "tmpfs"
+	c.mountFilesystem(m, o, "tmpfs", []string{"mode=755"}, field)
+	for _, h := range c.host.Cgroup1 {
+		if dir, ok := c.host.Groups[h.Name]; ok {
+			c.bindGroup(dir, path.Join(m.Destination, h.Name), bind, field)
+		}
+	}
+	if bind.set&unix.MOUNT_ATTR_RDONLY != 0 {
+		c.remountReadonly(m.Destination, field)
+	}
+}
+
+func (c *compiler) bindGroup(dir, dest string, o mountOptions, field string) {
 	tree := c.p.NewSlot()
-	text := "bind the host's cgroups to " + m.Destination
+	text := "bind the cgroup " + dir + " to " + dest
 	c.add(launch.Op{
 		Call:   launch.OpenTree,
-		Args:   []launch.Arg{launch.Int(unix.AT_FDCWD), launch.String("/sys/fs/cgroup"), launch.Flags(unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC|unix.AT_RECURSIVE, "OPEN_TREE_CLONE|AT_RECURSIVE")},
+		Args:   []launch.Arg{launch.Int(unix.AT_FDCWD), launch.String(dir), launch.Flags(unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC, "OPEN_TREE_CLONE")},
 		Result: tree, Text: text, Field: field,
 	})
-	o.bind = true
-	o.recSet, o.recClear = o.set, o.clear
-	o.set, o.clear = 0, 0
-	c.attach(tree, c.ensure(m.Destination, true, field+".destination"), o, text, field)
+	c.attach(tree, c.ensure(dest, true, field+".destination"), o, text, field)
 }
 
 // remountReadonly makes the mount at a place of the container read-only.

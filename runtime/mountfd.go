@@ -6,6 +6,8 @@ import (
 	"os"
 	"runtime"
 
+	"loper.run/internal/userns"
+
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 )
@@ -143,7 +145,7 @@ func userNamespace(uids, gids []specs.LinuxIDMapping) (*os.File, error) {
 		return nil, err
 	}
 	defer p.Abort()
-	if err := writeMappings(p.Pid(), uids, gids); err != nil {
+	if err := userns.Write(p.Pid(), uids, gids); err != nil {
 		return nil, err
 	}
 	return os.Open(fmt.Sprintf("/proc/%d/ns/user", p.Pid()))

@@ -1,4 +1,4 @@
-package runtime
+package userns
 
 import (
 	"errors"
@@ -12,34 +12,28 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// writeMappings gives the user namespace of a process its ids. Root writes
+// Write gives the user namespace of a process its ids. Root writes
 // them; others go through newuidmap and newgidmap, unless the only id is their
 // own.
-func writeMappings(pid int, uids, gids []specs.LinuxIDMapping) error {
+func Write(pid int, uids, gids []specs.LinuxIDMapping) error {
 	if len(uids) == 0 || len(gids) == 0 {
-		return badField("linux.uidMappings", "a new user namespace needs uid and gid mappings")
+		return errors.New("a new user namespace needs uid and gid mappings")
 	}
 	proc := "/proc/" + strconv.Itoa(pid)
-	if privileged() {
+	if Privileged() {
 		if err := writeProc(proc+"/gid_map", mapText(gids)); err != nil {
-			return badField("linux.gidMappings", "%w", err)
+			return err
 		}
-		if err := writeProc(proc+"/uid_map", mapText(uids)); err != nil {
-			return badField("linux.uidMappings", "%w", err)
-		}
-		return nil
+		return writeProc(proc+"/uid_map", mapText(uids))
 	}
 	if ownID(uids, os.Geteuid()) && ownID(gids, os.Getegid()) {
 		if err := writeProc(proc+"/setgroups", "deny"); err != nil && !errors.Is(err, os.ErrNotExist) {
 			return err
 		}
 		if err := writeProc(proc+"/gid_map", mapText(gids)); err != nil {
-			return badField("linux.gidMappings", "%w", err)
+			return err
 		}
-		if err := writeProc(proc+"/uid_map", mapText(uids)); err != nil {
-			return badField("linux.uidMappings", "%w", err)
-		}
-		return nil
+		return writeProc(proc+"/uid_map", mapText(uids))
 	}
 	if err := newIDMap("newgidmap", pid, gids); err != nil {
 		return err
