@@ -29,7 +29,8 @@ BENCHFLAGS ?=
 all: build
 
 build:
-	$(BUILD) -o $(BUILD_DIR)/ ./cmd/loper ./cmd/lope
+	$(BUILD) -o $(BUILD_DIR)/loper ./cmd/loper
+	$(BUILD) -o $(BUILD_DIR)/lope ./cmd/lope
 
 packages:
 	test/packages test
