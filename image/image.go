@@ -9,10 +9,10 @@ import (
 	"strings"
 	"time"
 
-	"loper.run/image/layer"
 	"loper.run/image/oci"
 	"loper.run/image/progress"
 	"loper.run/image/store"
+	"loper.run/internal/userns"
 )
 
 // ErrNotFound is matched by errors about an image that is not in the store, or
@@ -26,7 +26,6 @@ type Progress = progress.Display
 // from several goroutines and processes at once.
 type Store struct {
 	files *store.Store
-	opts  layer.Options
 	// mapped is set for an ordinary user, whose layers are unpacked inside the
 	// user namespace with all ids.
 	mapped bool
@@ -56,8 +55,7 @@ func Open(root string) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Store{files: files}
-	return s, s.rootless()
+	return &Store{files: files, mapped: userns.Rootless()}, nil
 }
 
 // notFound says which name led nowhere.

@@ -41,6 +41,10 @@ func (p *pull) layers(ctx context.Context) error {
 		}
 	}
 	sort.SliceStable(jobs, func(i, j int) bool { return jobs[i].desc.Size > jobs[j].desc.Size })
+	opts, err := p.s.unpackOptions()
+	if err != nil {
+		return err
+	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	fetching := make(chan struct{}, downloads)
@@ -54,7 +58,7 @@ func (p *pull) layers(ctx context.Context) error {
 		if ctx.Err() != nil {
 			break
 		}
-		l := &layerPull{pull: p, desc: j.desc, diff: j.diff, fetching: fetching, unpacking: unpacking}
+		l := &layerPull{pull: p, desc: j.desc, diff: j.diff, opts: opts, fetching: fetching, unpacking: unpacking}
 		wg.Go(func() {
 			if err := l.run(ctx); err != nil {
 				p.show.Update(l.id(), progress.Failed, 0, 0)
@@ -71,6 +75,7 @@ type layerPull struct {
 	*pull
 	desc                oci.Descriptor
 	diff                oci.Digest
+	opts                layer.Options
 	fetching, unpacking chan struct{} // slots; fetching is held at the start
 }
 
@@ -217,7 +222,7 @@ func (l *layerPull) extract(ctx context.Context, in io.Reader, plain hash.Hash, 
 	if l.s.mapped {
 		unpack = layer.UnpackMapped
 	}
-	return unpack(ctx, staging.Dir, io.TeeReader(tar, plain), l.s.opts)
+	return unpack(ctx, staging.Dir, io.TeeReader(tar, plain), l.opts)
 }
 
 // isForeign reports whether the content is to blame for an error, and not this

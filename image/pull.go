@@ -64,9 +64,6 @@ func (s *Store) Pull(ctx context.Context, name string, o PullOptions) (*Image, e
 	defer client.Close()
 	client.UserAgent, client.Credentials = "loper/"+version.String(), registry.FileCredentials
 	img, err := (&pull{s: s, ref: ref, client: client, show: o.Progress}).run(ctx, platform, o.Platform != "")
-	if errors.Is(err, registry.ErrNotFound) {
-		err = fmt.Errorf("%w: %w", ErrNotFound, err)
-	}
 	if err != nil {
 		return nil, fmt.Errorf("pull %s: %w", ref.Familiar(), err)
 	}
@@ -118,6 +115,9 @@ func (p *pull) run(ctx context.Context, platform oci.Platform, asked bool) (*Ima
 // configuration.
 func (p *pull) resolve(ctx context.Context, platform oci.Platform) error {
 	body, mediaType, digest, err := p.named(ctx)
+	if errors.Is(err, registry.ErrNotFound) {
+		return fmt.Errorf("%w: %w", ErrNotFound, err)
+	}
 	if err != nil {
 		return err
 	}

@@ -1,12 +1,20 @@
 package image
 
-import "os"
+import (
+	"loper.run/image/layer"
+	"loper.run/internal/userns"
+)
 
-// rootless decides how layers are unpacked.
-func (s *Store) rootless() error {
-	if os.Geteuid() == 0 {
-		return nil
+// unpackOptions says how layers are unpacked. An ordinary user's overlay is
+// mounted inside a user namespace, which decides about its marks; with one id
+// mapped, that is who owns everything.
+func (s *Store) unpackOptions() (layer.Options, error) {
+	if !s.mapped {
+		return layer.Options{}, nil
 	}
-	s.mapped, s.opts.UserXattr = true, true
-	return nil
+	uids, gids, err := userns.Mappings()
+	if err != nil {
+		return layer.Options{}, err
+	}
+	return layer.Options{UserXattr: true, SingleID: userns.Single(uids) || userns.Single(gids)}, nil
 }
