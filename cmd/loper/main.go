@@ -12,6 +12,7 @@ import (
 
 	"loper.run/container/isolation"
 	"loper.run/container/monitor"
+	"loper.run/container/reaper"
 	"loper.run/internal/userns"
 )
 
@@ -24,8 +25,11 @@ func main() {
 		}
 		return
 	}
-	if len(os.Args) == 3 && os.Args[1] == "monitor" {
+	switch {
+	case len(os.Args) == 3 && os.Args[1] == "monitor":
 		os.Exit(monitor.Main(os.Args[2]))
+	case len(os.Args) > 2 && os.Args[1] == "init":
+		os.Exit(reaper.Main(os.Args[2:], os.Stderr))
 	}
 	c := &cli{in: os.Stdin, out: os.Stdout, err: os.Stderr}
 	os.Exit(c.main(os.Args[1:]))

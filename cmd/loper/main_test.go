@@ -20,7 +20,7 @@ func TestMain(m *testing.M) {
 	registerWorkers()
 	userns.Main()
 	switch filepath.Base(os.Args[0]) {
-	case "loper", "hello":
+	case "loper", "hello", "docker-init":
 		main()
 		os.Exit(0)
 	}
