@@ -50,7 +50,7 @@ type fake struct {
 	fault func(w http.ResponseWriter, r *http.Request) bool
 }
 
-func newFake(t *testing.T) *fake {
+func newFake(t testing.TB) *fake {
 	t.Helper()
 	f := &fake{files: map[string][]byte{}, types: map[string]string{}, hits: map[string]int{}}
 	f.Server = httptest.NewServer(f)
@@ -91,7 +91,7 @@ func (f *fake) blob(body []byte) oci.Descriptor {
 	return d
 }
 
-func (f *fake) manifest(t *testing.T, tag, mediaType string, doc any) oci.Descriptor {
+func (f *fake) manifest(t testing.TB, tag, mediaType string, doc any) oci.Descriptor {
 	t.Helper()
 	body, err := json.Marshal(doc)
 	if err != nil {
@@ -116,7 +116,7 @@ type testLayer struct {
 }
 
 // image puts an image of the layers under a tag.
-func (f *fake) image(t *testing.T, tag string, p oci.Platform, layers ...testLayer) oci.Descriptor {
+func (f *fake) image(t testing.TB, tag string, p oci.Platform, layers ...testLayer) oci.Descriptor {
 	t.Helper()
 	diffs := []oci.Digest{}
 	list := []oci.Descriptor{}
@@ -134,7 +134,7 @@ func (f *fake) image(t *testing.T, tag string, p oci.Platform, layers ...testLay
 	return f.manifest(t, tag, oci.TypeManifest, object{"schemaVersion": 2, "mediaType": oci.TypeManifest, "config": c, "layers": list})
 }
 
-func files(t *testing.T, content map[string]string) []byte {
+func files(t testing.TB, content map[string]string) []byte {
 	t.Helper()
 	var buf bytes.Buffer
 	w := tar.NewWriter(&buf)
@@ -150,12 +150,12 @@ func files(t *testing.T, content map[string]string) []byte {
 	return buf.Bytes()
 }
 
-func plain(t *testing.T, name, body string) testLayer {
+func plain(t testing.TB, name, body string) testLayer {
 	tar := files(t, map[string]string{name: body})
 	return testLayer{tar, tar, ""}
 }
 
-func gz(t *testing.T, name, body string) testLayer {
+func gz(t testing.TB, name, body string) testLayer {
 	tar := files(t, map[string]string{name: body})
 	var buf bytes.Buffer
 	w := gzip.NewWriter(&buf)
@@ -164,7 +164,7 @@ func gz(t *testing.T, name, body string) testLayer {
 	return testLayer{tar, buf.Bytes(), "+gzip"}
 }
 
-func zst(t *testing.T, name, body string) testLayer {
+func zst(t testing.TB, name, body string) testLayer {
 	t.Helper()
 	tar := files(t, map[string]string{name: body})
 	w, err := zstd.NewWriter(nil)
@@ -182,7 +182,7 @@ func noise(n int) string {
 	return string(b)
 }
 
-func open(t *testing.T) *Store {
+func open(t testing.TB) *Store {
 	t.Helper()
 	s, err := Open(t.TempDir())
 	if err != nil {
@@ -192,7 +192,7 @@ func open(t *testing.T) *Store {
 }
 
 // read returns a file of an image, from the uppermost layer that has it.
-func read(t *testing.T, img *Image, name string) string {
+func read(t testing.TB, img *Image, name string) string {
 	t.Helper()
 	for i := len(img.Layers) - 1; i >= 0; i-- {
 		if b, err := os.ReadFile(img.Layers[i] + "/" + name); err == nil {
@@ -203,7 +203,7 @@ func read(t *testing.T, img *Image, name string) string {
 }
 
 // wantNothing checks that no part of an image can be seen.
-func wantNothing(t *testing.T, s *Store) {
+func wantNothing(t testing.TB, s *Store) {
 	t.Helper()
 	if imgs, err := s.List(); err != nil || len(imgs) != 0 {
 		t.Errorf("List returns %d images, %v", len(imgs), err)
@@ -214,7 +214,7 @@ func wantNothing(t *testing.T, s *Store) {
 	}
 }
 
-func wantError(t *testing.T, err error, words ...string) {
+func wantError(t testing.TB, err error, words ...string) {
 	t.Helper()
 	if err == nil {
 		t.Fatalf("no error, want one with %q", words)

@@ -108,7 +108,7 @@ func (p *pull) run(ctx context.Context, platform oci.Platform, asked bool) (*Ima
 	} else {
 		p.show.Message("Status: Image is up to date for " + p.ref.Familiar())
 	}
-	return p.s.load(p.manifest.Config.Digest)
+	return p.s.loadNamed(p.manifest.Config.Digest)
 }
 
 // resolve goes from the name to a manifest for the platform and its

@@ -24,6 +24,19 @@ func (s *Store) Resolve(name string) (*Image, error) {
 	if err != nil {
 		return nil, err
 	}
+	return s.loadNamed(id)
+}
+
+// Find is Resolve for those who run an image: it doesn't look for the image's
+// other names, which takes time when there are many images. Names is empty.
+func (s *Store) Find(name string) (*Image, error) {
+	if name == Host || name == Hello {
+		return s.Resolve(name)
+	}
+	id, err := s.find(name)
+	if err != nil {
+		return nil, err
+	}
 	return s.load(id)
 }
 
@@ -64,7 +77,22 @@ func (s *Store) lookup(ref reference.Reference) (store.Name, error) {
 	return s.files.Name(ref.WithDefaultTag().String())
 }
 
-// load reads an image with all its parts.
+// loadNamed reads an image with all its names.
+func (s *Store) loadNamed(id oci.Digest) (*Image, error) {
+	img, err := s.load(id)
+	if err != nil {
+		return nil, err
+	}
+	// A damaged name of some other image is no reason not to show this one.
+	names, err := s.files.Names()
+	if err != nil && !errors.Is(err, store.ErrDamaged) {
+		return nil, err
+	}
+	img.addNames(names)
+	return img, nil
+}
+
+// load reads an image without its names.
 func (s *Store) load(id oci.Digest) (*Image, error) {
 	rec, err := s.files.Image(id)
 	if err != nil {
@@ -90,13 +118,7 @@ func (s *Store) load(id oci.Digest) (*Image, error) {
 		}
 		img.Layers = append(img.Layers, l.Dir)
 	}
-	names, err := s.files.Names()
-	img.addNames(names)
-	// A damaged name of some other image is no reason not to run this one.
-	if errors.Is(err, store.ErrDamaged) {
-		err = nil
-	}
-	return img, err
+	return img, nil
 }
 
 func fromRecord(rec store.Image) *Image {
