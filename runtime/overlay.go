@@ -27,9 +27,17 @@ func mountOverlay(o *Overlay, user *os.File) (*os.File, error) {
 	if err := set("source", "overlay"); err != nil {
 		return nil, err
 	}
+	// The layers' mounts belong to no namespace: they last only while they
+	// are open, and the overlay takes its own copies at create.
+	var layers []*os.File
+	defer func() { closeAll(layers) }()
 	for i := len(o.Lower) - 1; i >= 0; i-- {
-		if err := addLower(fs, o.Lower[i], user); err != nil {
+		layer, err := addLower(fs, o.Lower[i], user)
+		if err != nil {
 			return nil, err
+		}
+		if layer != nil {
+			layers = append(layers, layer)
 		}
 	}
 	if o.Upper != "" {
@@ -55,29 +63,31 @@ func mountOverlay(o *Overlay, user *os.File) (*os.File, error) {
 	return os.NewFile(uintptr(fd), "overlay"), nil
 }
 
-// addLower adds one layer, by descriptor when it is id-mapped.
-func addLower(fs int, dir string, user *os.File) error {
+// addLower adds one layer, by descriptor when it is id-mapped. The descriptor
+// must stay open until the overlay is made.
+func addLower(fs int, dir string, user *os.File) (*os.File, error) {
 	if user == nil {
 		if err := unix.FsconfigSetString(fs, "lowerdir+", dir); err != nil {
-			return overlayError(fs, "lowerdir+="+dir, err)
+			return nil, overlayError(fs, "lowerdir+="+dir, err)
 		}
-		return nil
+		return nil, nil
 	}
 	layer, err := openTree(dir, 0)
 	if err != nil {
-		return fmt.Errorf("open a layer: %w", err)
+		return nil, fmt.Errorf("open a layer: %w", err)
 	}
-	defer layer.Close()
 	if err := mapIDs(layer, user, false); err != nil {
-		return err
+		layer.Close()
+		return nil, err
 	}
 	if err := unix.FsconfigSetFd(fs, "lowerdir+", int(layer.Fd())); err != nil {
+		layer.Close()
 		if errors.Is(err, unix.EINVAL) {
-			return &UnsupportedError{What: "overlay with id-mapped layers", Since: "6.13", Instead: "--userns host"}
+			return nil, &UnsupportedError{What: "overlay with id-mapped layers", Since: "6.13", Instead: "--userns host"}
 		}
-		return overlayError(fs, "lowerdir+="+dir, err)
+		return nil, overlayError(fs, "lowerdir+="+dir, err)
 	}
-	return nil
+	return layer, nil
 }
 
 // overlayError adds what the kernel has to say, which it leaves in the
