@@ -154,7 +154,11 @@ func (e *testEngine) output(c *Container) string {
 	var out strings.Builder
 	for line := range strings.Lines(string(data)) {
 		if f := strings.SplitN(line, " ", 4); len(f) == 4 {
-			out.WriteString(f[3])
+			text := f[3]
+			if f[2] == "P" {
+				text = strings.TrimSuffix(text, "\n")
+			}
+			out.WriteString(text)
 		}
 	}
 	return out.String()

@@ -70,6 +70,9 @@ func (c *Container) Exec(ctx context.Context, s ExecSettings) (int, error) {
 		return runtime.ExitCode(err), err
 	}
 	if s.Detach {
+		// Should the caller live longer: the container cannot end before all of
+		// its processes were waited for.
+		go p.Wait()
 		return 0, nil
 	}
 	return waitExec(ctx, p)

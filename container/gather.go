@@ -47,6 +47,11 @@ func (c *Container) gather() (*facts, error) {
 	if err := c.gatherRights(f); err != nil {
 		return nil, err
 	}
+	for _, dir := range []string{"/dev/mqueue", "/dev/shm"} {
+		if fi, err := os.Stat(dir); err == nil && fi.IsDir() {
+			f.ipcDirs = append(f.ipcDirs, dir)
+		}
+	}
 	return f, c.gatherHost(f)
 }
 

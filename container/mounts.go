@@ -98,7 +98,7 @@ func (r *Record) kernelMounts(f *facts) []specs.Mount {
 	}
 	switch {
 	case s.IpcMode == "host":
-		for _, dir := range []string{"/dev/mqueue", "/dev/shm"} {
+		for _, dir := range f.ipcDirs {
 			list = append(list, specs.Mount{Destination: dir, Type: "bind", Source: dir, Options: []string{"rbind", "rprivate", "nosuid", "noexec", "nodev"}})
 		}
 	case s.IpcMode == "none":

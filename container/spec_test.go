@@ -35,7 +35,7 @@ func testFacts() *facts {
 	m := rangeMapping(3)
 	return &facts{
 		uids: m, gids: m, hostname: "stone", dir: "/root/container/ID", volumes: "/root/volume", init: "/usr/bin/lope",
-		caps: []string{"CAP_CHOWN", "CAP_SYS_ADMIN"}, cgroups: cgroupFacts{usable: true, swap: true}, joined: map[string]int{"web": 4711},
+		caps: []string{"CAP_CHOWN", "CAP_SYS_ADMIN"}, cgroups: cgroupFacts{usable: true, swap: true}, joined: map[string]int{"web": 4711}, ipcDirs: []string{"/dev/mqueue", "/dev/shm"},
 		accounts: accounts{
 			passwd: []byte("root:x:0:0:root:/root:/bin/sh\napp:x:1000:1000::/home/app:/bin/sh\n"),
 			group:  []byte("root:x:0:\ndisk:x:6:root\napp:x:1000:\nextra:x:2000:app\n"),

@@ -27,7 +27,7 @@ func (e *Engine) removeTree(path string) error {
 	if err != nil && e.Rootless && (errors.Is(err, unix.EACCES) || errors.Is(err, unix.EPERM)) {
 		// Files of the container's other users are not ours, except inside the
 		// user namespace.
-		err = userns.Worker{Name: removeWorker, Args: []string{filepath.Base(path)}, Files: []*os.File{parent}, Stderr: os.Stderr}.Run(context.Background())
+		err = userns.Worker{Name: removeWorker, Args: []string{filepath.Base(path)}, Files: []*os.File{parent}}.Run(context.Background())
 	}
 	if err != nil {
 		return fmt.Errorf("remove %s: %w", path, err)

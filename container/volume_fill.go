@@ -53,7 +53,7 @@ func (c *Container) fill(ctx context.Context, v *Volume, m Mount) error {
 	}
 	layers := c.Layers
 	if c.engine.Rootless {
-		err = userns.Worker{Name: fillWorker, Args: append([]string{m.Target}, layers...), Files: []*os.File{dst}, Stderr: os.Stderr}.Run(ctx)
+		err = userns.Worker{Name: fillWorker, Args: append([]string{m.Target}, layers...), Files: []*os.File{dst}}.Run(ctx)
 	} else {
 		err = fillFrom(layers, m.Target, dst)
 	}
