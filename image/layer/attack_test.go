@@ -89,7 +89,7 @@ func TestAttacks(t *testing.T) {
 }
 
 func TestAttacksAsUser(t *testing.T) {
-	if asUser(t) {
+	if asUser(t, false) {
 		testAttacks(t)
 	}
 }

@@ -12,11 +12,12 @@ import (
 	"path/filepath"
 	"sort"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"loper.run/test/env"
 )
 
 var epoch = time.Unix(1_700_000_000, 123_456_789)
@@ -180,32 +181,32 @@ func sameTree(t testing.TB, got, want map[string]string) {
 	}
 }
 
-// asUser runs the calling test again as a user without rights, and reports
-// true in the process that shall go on.
-func asUser(t *testing.T) bool {
+// asUser runs the calling test again as an ordinary user, who has a range of
+// ids when it needs one, and reports true in the process that shall go on.
+func asUser(t *testing.T, ranges bool) bool {
 	t.Helper()
 	if os.Geteuid() != 0 {
 		return true
 	}
+	u := env.Ordinary(t, ranges)
 	dir, err := os.MkdirTemp("", "layer-user-")
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer os.RemoveAll(dir)
-	const uid = 61234
-	if err := os.Chown(dir, uid, uid); err != nil {
-		t.Skipf("needs a root that may change owners: %v", err)
+	if err := u.Own(dir); err != nil {
+		t.Fatal(err)
 	}
 	c := exec.Command("/proc/self/exe", "-test.run=^"+t.Name()+"$", "-test.v")
-	c.Env = append(os.Environ(), "TMPDIR="+dir)
+	c.Env = append(os.Environ(), "TMPDIR="+dir, "HOME="+dir, "USER="+u.Name)
 	c.Dir = dir
-	c.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uid, Gid: uid}}
+	u.Command(c)
 	out, err := c.CombinedOutput()
 	if err != nil {
-		t.Fatalf("as user %d: %v\n%s", uid, err, out)
+		t.Fatalf("as %s: %v\n%s", u.Name, err, out)
 	}
 	if !bytes.Contains(out, []byte("--- PASS: "+t.Name())) {
-		t.Skipf("as user %d:\n%s", uid, out)
+		t.Skipf("as %s:\n%s", u.Name, out)
 	}
 	return false
 }

@@ -16,7 +16,7 @@ func TestRemoveTree(t *testing.T) {
 }
 
 func TestRemoveTreeAsUser(t *testing.T) {
-	if asUser(t) {
+	if asUser(t, false) {
 		removeTree(t)
 	}
 }

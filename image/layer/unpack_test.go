@@ -68,7 +68,7 @@ func TestUnpackEverything(t *testing.T) {
 }
 
 func TestUnpackEverythingAsUser(t *testing.T) {
-	if asUser(t) {
+	if asUser(t, false) {
 		unpackEverything(t)
 	}
 }
@@ -162,7 +162,7 @@ func TestWhiteouts(t *testing.T) {
 }
 
 func TestWhiteoutsAsUser(t *testing.T) {
-	if asUser(t) {
+	if asUser(t, false) {
 		whiteouts(t, "user")
 	}
 }
@@ -259,7 +259,7 @@ func TestDevices(t *testing.T) {
 }
 
 func TestDevicesAsUser(t *testing.T) {
-	if !asUser(t) {
+	if !asUser(t, false) {
 		return
 	}
 	root, res, err := unpack(t, archive(t,
@@ -279,7 +279,7 @@ func TestDevicesAsUser(t *testing.T) {
 }
 
 func TestOwnersNeedRights(t *testing.T) {
-	if !asUser(t) {
+	if !asUser(t, false) {
 		return
 	}
 	_, _, err := unpack(t, archive(t, entry{tar.Header{Typeflag: tar.TypeReg, Name: "x", Uid: 7}, ""}), Options{})

@@ -43,10 +43,6 @@ var (
 // Store is an image store below one directory. Its methods may be called from
 // several goroutines and several processes at once.
 type Store struct {
-	// Remove removes name below dir, a tree that may hold files of other ids;
-	// nil means that the caller's own rights are enough.
-	Remove func(dir *os.File, name string) error
-
 	root string
 }
 
@@ -158,10 +154,7 @@ func (s *Store) remove(dir, name string) error {
 		return err
 	}
 	defer d.Close()
-	if s.Remove != nil {
-		return s.Remove(d, name)
-	}
-	return layer.RemoveTree(d, name)
+	return layer.Remove(d, name)
 }
 
 // readFile reads a regular file of at most max bytes, and nothing else.

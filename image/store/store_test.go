@@ -506,22 +506,6 @@ func TestCollectKeepsWhatADamagedRecordMayNeed(t *testing.T) {
 	}
 }
 
-func TestRemoveHook(t *testing.T) {
-	s := open(t)
-	called := 0
-	s.Remove = func(dir *os.File, name string) error {
-		called++
-		return os.RemoveAll(filepath.Join(dir.Name(), name))
-	}
-	st, err := s.BeginLayer(context.Background(), digest("x"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := st.Abort(); err != nil || called == 0 {
-		t.Error(called, err)
-	}
-}
-
 func BenchmarkList(b *testing.B) {
 	s := open(b)
 	base := addImage(b, s, "base", "base")
