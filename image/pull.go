@@ -33,6 +33,7 @@ type pull struct {
 	indexes  [][]byte
 	image    *oci.Image
 	config   []byte
+	fresh    bool // something was fetched
 }
 
 // Pull makes an image be in the store as its registry has it. Whatever is there
@@ -63,9 +64,15 @@ func (s *Store) Pull(ctx context.Context, name string, o PullOptions) (*Image, e
 	}
 	defer client.Close()
 	client.UserAgent, client.Credentials = "loper/"+version.String(), registry.FileCredentials
-	img, err := (&pull{s: s, ref: ref, client: client, show: o.Progress}).run(ctx, platform, o.Platform != "")
+	p := &pull{s: s, ref: ref, client: client, show: o.Progress}
+	img, err := p.run(ctx, platform, o.Platform != "")
 	if err != nil {
 		return nil, fmt.Errorf("pull %s: %w", ref.Familiar(), err)
+	}
+	if p.fresh {
+		// What pulls that were killed left behind. The image is there, so that
+		// a failure is no one's concern now: the next pull tries again.
+		s.files.Collect(ctx)
 	}
 	return img, nil
 }
@@ -93,17 +100,17 @@ func (p *pull) run(ctx context.Context, platform oci.Platform, asked bool) (*Ima
 	if asked && platform.Fit(p.image.Platform) == 0 {
 		return nil, fmt.Errorf("the image is for %.60s, not for %s", p.image.Platform, platform)
 	}
-	fresh := !p.present()
-	if fresh {
+	p.fresh = !p.present()
+	if p.fresh {
 		if err := p.layers(ctx); err != nil {
 			return nil, err
 		}
 	}
-	if err := p.publish(fresh); err != nil {
+	if err := p.publish(); err != nil {
 		return nil, err
 	}
 	p.show.Message("Digest: " + p.target.String())
-	if fresh {
+	if p.fresh {
 		p.show.Message("Status: Downloaded newer image for " + p.ref.Familiar())
 	} else {
 		p.show.Message("Status: Image is up to date for " + p.ref.Familiar())
@@ -199,6 +206,11 @@ func (p *pull) present() bool {
 	if err != nil || rec.Manifest != p.digest {
 		return false
 	}
+	for _, d := range []oci.Digest{p.digest, rec.ID} {
+		if _, err := p.blob(d, oci.MaxConfig); err != nil {
+			return false
+		}
+	}
 	for _, d := range p.image.RootFS.DiffIDs {
 		if _, err := p.s.files.Layer(d); err != nil {
 			return false
@@ -208,9 +220,9 @@ func (p *pull) present() bool {
 }
 
 // publish records the image and, last of all, its names.
-func (p *pull) publish(fresh bool) error {
+func (p *pull) publish() error {
 	id := p.manifest.Config.Digest
-	if fresh {
+	if p.fresh {
 		rec, err := p.record(id)
 		if err != nil {
 			return err

@@ -386,3 +386,33 @@ func TestPullKilled(t *testing.T) {
 		}
 	}
 }
+
+// A pull mends what has rotted in the store.
+func TestPullMends(t *testing.T) {
+	f, s := newFake(t), open(t)
+	f.image(t, "latest", oci.Host(), gz(t, "a", "x"))
+	img, err := s.Pull(t.Context(), f.name(), PullOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	spoil := map[string]func() error{
+		"configuration": func() error {
+			path := s.files.Root() + "/blob/sha256/" + img.ID.Hex()
+			os.Chmod(path, 0o600)
+			return os.WriteFile(path, []byte("{}"), 0o600)
+		},
+		"layer":  func() error { return os.RemoveAll(strings.TrimSuffix(img.Layers[0], "/diff")) },
+		"record": func() error { return os.RemoveAll(s.files.Root() + "/image/sha256/" + img.ID.Hex()) },
+	}
+	for name, spoil := range spoil {
+		if err := spoil(); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := s.Resolve(f.name()); err == nil {
+			t.Errorf("the image without its %s is found", name)
+		}
+		if img, err := s.Pull(t.Context(), f.name(), PullOptions{}); err != nil || read(t, img, "a") != "x" {
+			t.Errorf("pull of the image without its %s: %v", name, err)
+		}
+	}
+}

@@ -4,7 +4,10 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/base64"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
@@ -278,6 +281,64 @@ func TestUntrustedCertificate(t *testing.T) {
 	defer srv.Close()
 	_, _, _, err := client(t, host(srv)).Manifest(t.Context(), ref(t, host(srv)+"/a"))
 	wantError(t, err, "unknown authority", "certs.d/"+host(srv))
+}
+
+// What certs.d says holds for its registry alone, and HTTP/2 is spoken.
+func TestCertificates(t *testing.T) {
+	dir := t.TempDir()
+	t.Setenv("XDG_CONFIG_HOME", dir)
+	content, d := blob(1000)
+	var target string
+	var cert atomic.Bool
+	h := func(w http.ResponseWriter, r *http.Request) {
+		if r.ProtoMajor != 2 {
+			http.Error(w, "want HTTP/2", 400)
+			return
+		}
+		cert.Store(len(r.TLS.PeerCertificates) > 0)
+		if target != "" {
+			http.Redirect(w, r, target, http.StatusFound)
+			return
+		}
+		w.Write(content)
+	}
+	start := func() *httptest.Server {
+		srv := httptest.NewUnstartedServer(http.HandlerFunc(h))
+		srv.EnableHTTP2 = true
+		srv.TLS = &tls.Config{ClientAuth: tls.RequestClientCert}
+		srv.Config.ErrorLog = log.New(io.Discard, "", 0)
+		srv.StartTLS()
+		t.Cleanup(srv.Close)
+		return srv
+	}
+	srv, other := start(), start()
+	certs := filepath.Join(dir, "containers/certs.d", host(srv))
+	if err := os.MkdirAll(certs, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	pair := srv.TLS.Certificates[0]
+	key, err := x509.MarshalPKCS8PrivateKey(pair.PrivateKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	certPEM := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: pair.Certificate[0]})
+	for name, body := range map[string][]byte{"ca.crt": certPEM, "me.cert": certPEM, "me.key": pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: key})} {
+		if err := os.WriteFile(filepath.Join(certs, name), body, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c := client(t, host(srv))
+	if got, err := c.Small(t.Context(), "a", d, 1000); err != nil || !bytes.Equal(got, content) || !cert.Load() {
+		t.Errorf("%d bytes, %v, client certificate %t", len(got), err, cert.Load())
+	}
+	target = other.URL
+	_, err = c.Small(t.Context(), "a", d, 1000)
+	wantError(t, err, "unknown authority")
+	if err := os.WriteFile(filepath.Join(certs, "ca.crt"), []byte("x"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_, err = New(host(srv))
+	wantError(t, err, "ca.crt", "no certificate")
 }
 
 func TestPlainHTTPIsForLoopback(t *testing.T) {

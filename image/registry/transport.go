@@ -77,10 +77,8 @@ func onlyLoopback(_, address string, _ syscall.RawConn) error {
 // authorities, NAME.cert with NAME.key a certificate of the client.
 func ownTransport(host string) (*schemes, error) {
 	dirs := []string{"/etc/containers/certs.d", "/etc/docker/certs.d"}
-	if os.Geteuid() != 0 {
-		if conf, err := os.UserConfigDir(); err == nil {
-			dirs = append(dirs, filepath.Join(conf, "containers/certs.d"))
-		}
+	if conf, err := os.UserConfigDir(); err == nil {
+		dirs = append(dirs, filepath.Join(conf, "containers/certs.d"))
 	}
 	var conf *tls.Config
 	for _, dir := range dirs {
