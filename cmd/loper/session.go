@@ -111,8 +111,10 @@ func (s *session) streams(ctr *container.Container) (attach.Streams, error) {
 	if s.err != nil {
 		streams.Err = s.err
 	}
-	var err error
-	streams.DetachKeys, err = detachKeys(s.detachKeys, ctr.Settings.DetachKeys)
+	keys, err := detachKeys(s.detachKeys, ctr.Settings.DetachKeys)
+	if streams.TTY { // in other input the same bytes are data
+		streams.DetachKeys = keys
+	}
 	return streams, err
 }
 
