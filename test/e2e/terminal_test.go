@@ -116,6 +116,6 @@ func TestTerminalWithDetached(t *testing.T) {
 		e.busybox()
 		e.start("-t", "--name", "tty", "busybox", "sh", "-c", "tty; sleep 100")
 		eventually(t, "its output", func() bool { return strings.HasPrefix(e.run("logs", "tty").stdout, "/dev/pts/0") })
-		e.mustFail(1, []string{"terminal"}, "run", "-it", "busybox", "true")
+		e.mustFail(1, []string{"tty"}, "run", "-it", "busybox", "true")
 	})
 }

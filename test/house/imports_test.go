@@ -77,7 +77,6 @@ var banned = map[string]map[string]string{
 		"github.com/opencontainers/go-digest":             "regular expressions at every start",
 		"github.com/google/go-containerregistry/pkg/name": "a registry for tests, not a client",
 		"html/template": "",
-		"os/user":       "with cgo it would load NSS modules; without, it reads /etc/passwd as whole as this module's own parser",
 		"plugin":        "the host never loads code",
 		"C":             "no C",
 	},
