@@ -51,6 +51,7 @@ func (c *compiler) process(p *specs.Process, field string) error {
 		c.seccomp()
 	}
 	c.add(prctl(unix.PR_SET_KEEPCAPS, "PR_SET_KEEPCAPS", 1, "keep the capabilities over the change of user"))
+	c.limitsByParent(p)
 	c.bounding(caps, field)
 	c.cwd(p, field)
 	c.user(p, field)
@@ -67,7 +68,6 @@ func (c *compiler) process(p *specs.Process, field string) error {
 		c.bind2parent()
 	}
 	c.signals()
-	c.limitsByParent(p)
 	if c.set.Gate {
 		c.gate()
 	}

@@ -1,0 +1,18 @@
+package runtime
+
+import (
+	"encoding/json"
+	"os/exec"
+	"testing"
+	"time"
+)
+
+func jsonMarshal(v any) ([]byte, error) { return json.Marshal(v) }
+
+// command is a child that can't outlive the test for long.
+func command(t *testing.T, name string, args ...string) *exec.Cmd {
+	t.Helper()
+	cmd := exec.Command(name, args...)
+	cmd.WaitDelay = 20 * time.Second
+	return cmd
+}
