@@ -116,7 +116,13 @@ func (l *layerPull) once(ctx context.Context, fetched func()) (resumed bool, err
 	if err != nil {
 		return false, err
 	}
-	defer part.Close()
+	defer func() {
+		// The good part waits for the next try, unless it is what fills the disk.
+		if err != nil && (part.Size() == 0 || errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)) {
+			part.Remove()
+		}
+		part.Close()
+	}()
 	if part.Size() > l.desc.Size {
 		if err := part.Reset(); err != nil {
 			return false, err

@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"loper.run/image/oci"
 	"loper.run/image/progress"
 )
@@ -414,5 +416,29 @@ func TestPullMends(t *testing.T) {
 		if img, err := s.Pull(t.Context(), f.name(), PullOptions{}); err != nil || read(t, img, "a") != "x" {
 			t.Errorf("pull of the image without its %s: %v", name, err)
 		}
+	}
+}
+
+func TestPullOnFullDisk(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("needs root: it mounts a small tmpfs")
+	}
+	root := t.TempDir()
+	if err := unix.Mount("none", root, "tmpfs", 0, "size=2m"); err != nil {
+		t.Skipf("needs the right to mount a tmpfs: %v", err)
+	}
+	t.Cleanup(func() { unix.Unmount(root, unix.MNT_DETACH) })
+	f := newFake(t)
+	f.image(t, "latest", oci.Host(), gz(t, "a", noise(3_000_000)))
+	s, err := Open(root + "/image")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = s.Pull(t.Context(), f.name(), PullOptions{})
+	wantError(t, err, "no space left on device")
+	wantNothing(t, s)
+	var st unix.Statfs_t
+	if err := unix.Statfs(root, &st); err != nil || st.Bfree*10 < st.Blocks*8 {
+		t.Errorf("%d of %d blocks are free after the failure, %v", st.Bfree, st.Blocks, err)
 	}
 }
