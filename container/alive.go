@@ -12,7 +12,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"loper.run/container/monitor"
-	"loper.run/internal/atomicfile"
 	"loper.run/internal/flock"
 	"loper.run/runtime"
 )
@@ -22,10 +21,6 @@ type exit struct {
 	monitor.Exit
 	Error string `json:"error,omitempty"`
 }
-
-// lostCode is the exit code of a container whose monitor was killed: the
-// kernel killed the container with it.
-const lostCode = 137
 
 // Status asks the kernel whether the container runs, and the files how it
 // ended. What a killed monitor left behind is cleaned up first.
@@ -73,13 +68,17 @@ func (c *Container) status(locked bool) (Status, error) {
 		return s, nil
 	case !errors.Is(err, os.ErrNotExist):
 		return Status{}, err
-	case alive:
+	case alive && !locked:
 		return Status{State: Created}, nil // about to start
+	case alive:
+		return c.settle()
 	}
-	if _, err := os.Lstat(c.file(monitor.ConfigFile)); errors.Is(err, os.ErrNotExist) {
-		return Status{State: Created}, nil
+	for _, name := range []string{monitor.ConfigFile, disarmedFile} {
+		if _, err := os.Lstat(c.file(name)); err == nil {
+			return c.lost(locked)
+		}
 	}
-	return c.lost(locked)
+	return Status{State: Created}, nil
 }
 
 // lastWords is how long a monitor may take from its container's end to its own.
@@ -89,38 +88,6 @@ const lastWords = 10 * time.Second
 func ended(st monitor.State) bool {
 	p, err := readStat(st.Pid)
 	return err != nil || p[0] == "Z" || p[0] == "X" || p[19] != strconv.FormatUint(st.StartTime, 10)
-}
-
-// lost is the status of a container that was started, has no monitor and did
-// not say how it ended.
-func (c *Container) lost(locked bool) (Status, error) {
-	if !locked {
-		d, err := c.engine.lockDir(c.ID, unix.LOCK_EX|unix.LOCK_NB)
-		if errors.Is(err, flock.ErrHeld) {
-			return Status{State: Created}, nil // somebody starts it at this moment
-		}
-		if err != nil {
-			return Status{}, err
-		}
-		defer d.Close()
-		if _, err := c.engine.read(c.ID); err != nil {
-			return Status{}, err
-		}
-		// It may have been started and have ended since we looked.
-		return c.status(true)
-	}
-	e := exit{Exit: monitor.Exit{Code: lostCode, FinishedAt: time.Now().UTC()}, Error: "monitor was killed"}
-	e.StartedAt = c.Created
-	if st, err := monitor.ReadState(c.RunDir()); err == nil {
-		e.StartedAt = st.StartedAt
-	}
-	if err := c.cleanRuntime(); err != nil {
-		return Status{}, err
-	}
-	if err := atomicfile.WriteJSON(c.file(monitor.ExitFile), e, 0o600, c.durability()); err != nil {
-		return Status{}, err
-	}
-	return Status{State: Exited, ExitCode: e.Code, StartedAt: e.StartedAt, FinishedAt: e.FinishedAt, Error: e.Error}, nil
 }
 
 // cleanRuntime removes what a monitor that is dead left: the runtime's state,

@@ -111,10 +111,10 @@ func (c *Container) start(o StartOptions) error {
 	if err := atomicfile.WriteJSON(c.file(configFile), spec, 0o600, atomicfile.Volatile); err != nil {
 		return err
 	}
-	if err := os.Remove(c.file(monitor.ExitFile)); err != nil && !errors.Is(err, os.ErrNotExist) {
+	if err := atomicfile.WriteJSON(c.file(monitor.ConfigFile), config, 0o600, c.durability()); err != nil {
 		return err
 	}
-	if err := atomicfile.WriteJSON(c.file(monitor.ConfigFile), config, 0o600, c.durability()); err != nil {
+	if err := os.Remove(c.file(monitor.ExitFile)); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
 	}
 	report, err := c.spawn()
