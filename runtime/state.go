@@ -123,6 +123,9 @@ func List(root string) ([]*Container, error) {
 
 // Pid is the container's first process, or 0.
 func (c *Container) Pid() int {
+	if c.process != nil { // our child: the id is its own until Wait
+		return c.process.Pid()
+	}
 	if c.alive() {
 		return c.state.Pid
 	}
