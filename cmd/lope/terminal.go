@@ -72,11 +72,17 @@ func (t *terminal) close() {
 	}
 }
 
+// forwarded are the signals that people and supervisors send. Each one more
+// costs the Go runtime a dozen futex calls.
+var forwarded = []os.Signal{
+	unix.SIGHUP, unix.SIGINT, unix.SIGQUIT, unix.SIGTERM, unix.SIGUSR1, unix.SIGUSR2, unix.SIGALRM, unix.SIGCONT, unix.SIGWINCH,
+}
+
 // follow forwards signals to a process, and its terminal when it has one,
 // until wait returns.
 func (t *terminal) follow(pid int, wait func() (syscall.WaitStatus, error)) (syscall.WaitStatus, error) {
 	signals := make(chan os.Signal, 64)
-	signal.Notify(signals)
+	signal.Notify(signals, forwarded...)
 	defer signal.Stop(signals)
 	var master *os.File
 	if t.receive != nil {
@@ -110,7 +116,6 @@ func (t *terminal) follow(pid int, wait func() (syscall.WaitStatus, error)) (sys
 
 func forward(s syscall.Signal, pid int, master *os.File) {
 	switch {
-	case s == unix.SIGCHLD, s == unix.SIGURG: // of lope itself
 	case s == unix.SIGWINCH && master != nil:
 		if size, err := unix.IoctlGetWinsize(int(os.Stdin.Fd()), unix.TIOCGWINSZ); err == nil {
 			_ = unix.IoctlSetWinsize(int(master.Fd()), unix.TIOCSWINSZ, size) // a terminal that is gone has no size
