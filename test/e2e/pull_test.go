@@ -63,8 +63,8 @@ func TestPullKindsOfImages(t *testing.T) {
 			byDigest := f.Addr + "/" + name + "@" + img.Manifest.Digest()
 			expect(t, name+" by digest", e.must("run", "--rm", "-u", "0", "-w", "/", byDigest, "pwd"), "/")
 		}
-		out := e.must("run", "--rm", "-u", "0", f.Addr+"/layers:1", "sh", "-c", "cat /added; ls /etc /home")
-		expect(t, "whiteouts", out, "by the second layer/etc:\npasswd\n\n/home:\nnew")
+		out := e.must("run", "--rm", "-u", "0", f.Addr+"/layers:1", "sh", "-c", "cat /added; [ -e /etc/group ] || echo; ls /home")
+		expect(t, "whiteouts", out, "by the second layer\nnew")
 	})
 }
 
@@ -106,8 +106,8 @@ func TestPullUnknown(t *testing.T) {
 	everyone(t, func(t *testing.T, e *engine) {
 		reference := pushed(t, "busybox:latest", busyboxWithInside)
 		repo := strings.TrimSuffix(reference, "latest")
-		e.mustFail(1, []string{"nosuchtag", "not found"}, "pull", repo+"nosuchtag")
-		e.mustFail(125, []string{"nosuchtag", "not found"}, "run", "--rm", repo+"nosuchtag")
+		e.mustFail(1, []string{"nosuchtag", "no such image"}, "pull", repo+"nosuchtag")
+		e.mustFail(125, []string{"nosuchtag", "no such image"}, "run", "--rm", repo+"nosuchtag")
 		e.mustFail(1, []string{"no/image"}, "pull", strings.Replace(repo, "/busybox:", "/no/image:", 1)+"1")
 		e.mustFail(1, []string{"127.0.0.1:1", "refused"}, "pull", "127.0.0.1:1/busybox")
 		e.mustFail(1, []string{"Bad Name"}, "pull", "Bad Name")
@@ -251,7 +251,7 @@ func TestPullWrongContent(t *testing.T) {
 				img.Remanifest(env.OCIManifest)
 				f.Put(img, "app:1")
 			}, ":1"},
-			"diff id": {[]string{"diff"}, func(f *env.Faulty, img *env.Image) {
+			"diff id": {[]string{"digest"}, func(f *env.Faulty, img *env.Image) {
 				layers := append([]env.Blob{}, img.Layers...)
 				layers[1].DiffID = env.Digest([]byte("something else"))
 				f.Put(env.NewImage(env.RunConfig{}, layers...), "app:1")
@@ -386,9 +386,10 @@ func TestPullTooBig(t *testing.T) {
 		f := env.NewFaulty(t)
 		huge := append(bytes.Repeat([]byte(" "), 100<<20), img.Manifest.Data...)
 		reference := f.PutManifest("huge:1", env.Blob{MediaType: env.OCIManifest, Data: huge})
-		r := e.mustFail(1, []string{reference}, "pull", reference)
-		if r.rss > 64<<20 {
-			t.Errorf("a manifest of 100 MB took %d MB of memory", r.rss>>20)
+		r, memory := e.measured("pull", reference)
+		checkFailure(t, r, 1, []string{reference})
+		if memory > 64<<20 {
+			t.Errorf("a manifest of 100 MB took %d MB of memory", memory>>20)
 		}
 		e.noImages()
 
@@ -396,9 +397,10 @@ func TestPullTooBig(t *testing.T) {
 		img.Config.Data = append(bytes.Repeat([]byte(" "), 100<<20), config...)
 		img.Remanifest(env.OCIManifest)
 		reference = f.Put(img, "huge:2")
-		r = e.mustFail(1, []string{reference}, "pull", reference)
-		if r.rss > 64<<20 {
-			t.Errorf("a config of 100 MB took %d MB of memory", r.rss>>20)
+		r, memory = e.measured("pull", reference)
+		checkFailure(t, r, 1, []string{reference})
+		if memory > 64<<20 {
+			t.Errorf("a config of 100 MB took %d MB of memory", memory>>20)
 		}
 		e.noImages()
 	})
@@ -453,9 +455,9 @@ func TestPullAuthentication(t *testing.T) {
 		}
 		os.Mkdir(filepath.Join(e.home, ".docker"), 0o755)
 		config := filepath.Join(e.home, ".docker/config.json")
-		e.writeFile(config, auth("wrong"), 0o644)
+		e.writeFile(config, auth("a-guess"), 0o644)
 		refused := e.mustFail(1, []string{reference}, "pull", reference)
-		if strings.Contains(refused.stderr, "wrong") {
+		if strings.Contains(refused.stderr, "a-guess") {
 			t.Errorf("the password is in the error: %v", refused)
 		}
 		e.writeFile(config, auth("secret"), 0o644)
@@ -526,8 +528,9 @@ func TestTagAndRemoveImages(t *testing.T) {
 		id := strings.Fields(e.must("images", "-q"))[0]
 		e.mustFail(1, []string{"user"}, "rmi", "-f", id)
 		e.must("rm", "-f", "user")
-		for _, name := range strings.Fields(e.must("images", "--format", "{{.Repository}}:{{.Tag}}")) {
-			e.must("rmi", name)
+		e.must("rmi", "busybox")
+		for _, id := range strings.Fields(e.must("images", "-aq")) {
+			e.must("rmi", "-f", id)
 		}
 		e.noImages()
 		e.mustFail(1, []string{"busybox"}, "rmi", "busybox")
