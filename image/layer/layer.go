@@ -45,7 +45,7 @@ const (
 	maxDepth = 512
 	// maxPending bounds, in bytes, what is remembered of directories until the
 	// end, when their times and final modes are set.
-	maxPending = 512 << 20
+	maxPending = 256 << 20
 	// maxTrailer is the most padding after the end of the archive, in bytes.
 	maxTrailer = 1 << 30
 	// checkFree is the size in bytes from which a file is compared with the
