@@ -5,7 +5,7 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"fmt"
-	"os/exec"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -44,11 +44,15 @@ func TestHello(t *testing.T) {
 
 func TestHostImage(t *testing.T) {
 	everyone(t, func(t *testing.T, e *engine) {
-		out := e.must("run", "--rm", "host", "sh", "-c", "cat /etc/os-release; touch /etc/new-file && echo written")
+		file := "/etc/new-file"
+		if e.user != nil {
+			file = "/tmp/new-file" // an ordinary user's is read-only but for such directories
+		}
+		out := e.must("run", "--rm", "host", "sh", "-c", "cat /etc/os-release; touch "+file+" && echo written")
 		if !strings.Contains(out, "Debian") && !strings.Contains(out, "NAME=") || !strings.Contains(out, "written") {
 			t.Errorf("not the machine's own root below an overlay: %q", out)
 		}
-		if _, err := exec.Command("test", "-e", "/etc/new-file").Output(); err == nil {
+		if _, err := os.Stat(file); err == nil {
 			t.Fatal("a container of the host image wrote to the host")
 		}
 	})
@@ -145,8 +149,10 @@ func TestDetached(t *testing.T) {
 		if out := e.must("top", "web"); !strings.Contains(out, "PID") || !strings.Contains(out, "sleep 100") {
 			t.Errorf("top: %s", out)
 		}
-		if out := e.must("stats", "--no-stream", "--format", "{{.Name}} {{.PIDs}}", "web"); !strings.HasPrefix(out, "web ") {
-			t.Errorf("stats: %s", out)
+		if e.user == nil { // others may have no cgroup to count in
+			if out := e.must("stats", "--no-stream", "--format", "{{.Name}} {{.PIDs}}", "web"); !strings.HasPrefix(out, "web ") {
+				t.Errorf("stats: %s", out)
+			}
 		}
 		e.mustFail(1, []string{"web"}, "rm", "web")
 		expect(t, "stop", e.must("stop", "-t", "1", "web"), "web")
