@@ -43,6 +43,10 @@ var (
 // Store is an image store below one directory. Its methods may be called from
 // several goroutines and several processes at once.
 type Store struct {
+	// Remove removes name below dir, a tree that may hold files of other ids;
+	// nil means layer.Remove.
+	Remove func(dir *os.File, name string) error
+
 	root string
 }
 
@@ -154,6 +158,9 @@ func (s *Store) remove(dir, name string) error {
 		return err
 	}
 	defer d.Close()
+	if s.Remove != nil {
+		return s.Remove(d, name)
+	}
 	return layer.Remove(d, name)
 }
 
