@@ -20,11 +20,15 @@ import (
 
 	"github.com/klauspost/compress/zstd"
 
+	"loper.run/image/layer"
 	"loper.run/image/oci"
+	"loper.run/internal/userns"
 )
 
 // TestMain lets the test binary be a second process that pulls.
 func TestMain(m *testing.M) {
+	layer.Workers()
+	userns.Main()
 	if name := os.Getenv("LOPER_TEST_PULL"); name != "" {
 		s, err := Open(os.Getenv("LOPER_TEST_ROOT"))
 		if err == nil {

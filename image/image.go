@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"loper.run/image/layer"
 	"loper.run/image/oci"
 	"loper.run/image/progress"
 	"loper.run/image/store"
@@ -55,6 +56,7 @@ func Open(root string) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
+	files.Remove = layer.Remove
 	return &Store{files: files, mapped: userns.Rootless()}, nil
 }
 

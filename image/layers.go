@@ -61,7 +61,10 @@ func (p *pull) layers(ctx context.Context) error {
 		l := &layerPull{pull: p, desc: j.desc, diff: j.diff, opts: opts, fetching: fetching, unpacking: unpacking}
 		wg.Go(func() {
 			if err := l.run(ctx); err != nil {
-				p.show.Update(l.id(), progress.Failed, 0, 0)
+				// The others only follow the first that fails.
+				if ctx.Err() == nil {
+					p.show.Update(l.id(), progress.Failed, 0, 0)
+				}
 				cancel(fmt.Errorf("layer %s: %w", l.id(), err))
 			}
 		})
@@ -213,7 +216,7 @@ func (l *layerPull) unpack(ctx context.Context, sp *spool, staging *store.Stagin
 		return result, err
 	}
 	if err := l.diff.Verify(plain); err != nil {
-		return result, fmt.Errorf("its unpacked content is not what the image's configuration names: %w", err)
+		return result, fmt.Errorf("unpacked, it is not the diff_id in the image's configuration: %w", err)
 	}
 	return result, nil
 }

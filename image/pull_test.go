@@ -147,9 +147,9 @@ func TestPullBadContent(t *testing.T) {
 		"wrong digest":   {good, func(f *fake) { b := bytes.Clone(good.packed); b[1000] ^= 1; f.files[blobOf(good)] = b }, []string{"digest mismatch", oci.FromBytes(good.packed).String()}},
 		"wrong size":     {good, func(f *fake) { f.files[blobOf(good)] = append(bytes.Clone(good.packed), 'x') }, []string{"wrong size"}},
 		"truncated gzip": {truncated, nil, []string{"layer " + oci.FromBytes(truncated.packed).Short()}},
-		"wrong diff id":  {wrongDiff, nil, []string{"configuration", "digest mismatch"}},
+		"wrong diff id":  {wrongDiff, nil, []string{"diff_id", "digest mismatch"}},
 		"no tar":         {noTar, nil, []string{"layer " + oci.FromBytes(noTar.packed).Short()}},
-		"missing layer":  {good, func(f *fake) { delete(f.files, blobOf(good)) }, []string{"has no", "layer"}},
+		"missing layer":  {good, func(f *fake) { delete(f.files, blobOf(good)) }, []string{"not found in registry", "layer"}},
 		"outside":        {escape("../../evil"), nil, []string{"layer"}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -196,7 +196,7 @@ func TestPullBadDocuments(t *testing.T) {
 	for tag, words := range map[string]string{
 		"ambiguous": "ambiguous", "contradicts": "calls itself", "schema1": "schema 1", "huge": "too large", "layers": "0 layers, its manifest 1",
 		"artifact": "not a container image", "encrypted": "no layer of an image", "bigconfig": "more than", "configsize": "descriptor says 10", "size": "its index says",
-		"unknown": "has no image r:unknown",
+		"unknown": "image r:unknown not found",
 	} {
 		name := strings.Replace(f.name(), "latest", tag, 1)
 		_, err := s.Pull(t.Context(), name, PullOptions{})

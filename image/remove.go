@@ -53,8 +53,8 @@ func (e *InUseError) Error() string {
 
 // Remove takes a name from an image, and deletes the image with its last name.
 // Given an id it removes all names, if they are of one repository or force is
-// set. users tells which containers need an image: such an image is refused, or
-// with force loses its names and stays until it is removed again without them.
+// set. users tells which containers need an image: such an image is refused. By
+// name and with force it loses the name and stays for its containers.
 // The returned texts are what was untagged and deleted, also beside an error.
 func (s *Store) Remove(name string, force bool, users func(id oci.Digest) []string) (untagged, deleted []string, err error) {
 	if name == Host || name == Hello {
@@ -94,7 +94,7 @@ func (s *Store) Remove(name string, force bool, users func(id oci.Digest) []stri
 				err = nil // whoever comes later collects
 			}
 			return untagged, []string{id.String()}, err
-		case !errors.As(err, &inUse) || !force:
+		case !errors.As(err, &inUse) || !force || byID(name, id):
 			return nil, nil, err
 		}
 	}
@@ -107,9 +107,14 @@ func (s *Store) Remove(name string, force bool, users func(id oci.Digest) []stri
 	return untagged, nil, nil
 }
 
+// byID reports whether name is the id, or its beginning.
+func byID(name string, id oci.Digest) bool {
+	return strings.HasPrefix(id.Hex(), strings.TrimPrefix(name, "sha256:"))
+}
+
 // doomed picks the names that go with name, and tells whether none will be left.
 func (s *Store) doomed(name string, id oci.Digest, mine []reference.Reference, force bool) (gone []reference.Reference, last bool, err error) {
-	if strings.HasPrefix(id.Hex(), strings.TrimPrefix(name, "sha256:")) {
+	if byID(name, id) {
 		repos := make(map[string]bool)
 		for _, r := range mine {
 			repos[r.Name()] = true

@@ -68,6 +68,8 @@ func TestTagAndRemove(t *testing.T) {
 	if _, err := s.Resolve("me/it:x"); err != nil {
 		t.Error(err)
 	}
+	_, _, err = s.Remove(img.ID.Short(), true, users)
+	wantError(t, err, "used by container")
 	if un, del, err := s.Remove("me/it:x", true, users); err != nil || len(un) != 1 || del != nil {
 		t.Errorf("forced: %v %v %v", un, del, err)
 	}

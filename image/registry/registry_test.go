@@ -261,7 +261,7 @@ func TestErrors(t *testing.T) {
 		words  []string
 	}{
 		{down, nil, []string{"connection refused", "is it running?", down}},
-		{status(404, `{"errors":[{"code":"MANIFEST_UNKNOWN","message":"manifest unknown"}]}`), ErrNotFound, []string{"has no image a:latest"}},
+		{status(404, `{"errors":[{"code":"MANIFEST_UNKNOWN","message":"manifest unknown"}]}`), ErrNotFound, []string{"image a:latest not found"}},
 		{status(401, ""), ErrUnauthorized, []string{"wants credentials", "login"}},
 		{status(403, ""), ErrUnauthorized, []string{"credentials"}},
 		{status(500, `{"errors":[{"message":"out\nof\u001b[31m cheese"}]}`), nil, []string{"status 500", "out of [31m cheese", "tried 5 times"}},
