@@ -1,6 +1,7 @@
 package main
 
 import (
+	"debug/elf"
 	"errors"
 	"fmt"
 	"io"
@@ -81,12 +82,12 @@ func setup(e *testscript.Env) error {
 	return nil
 }
 
-// condition knows [container]: containers can be run here, and [registry]:
-// images can be pulled.
+// condition knows [registry]: images can be pulled, and [static]: this binary
+// was built with CGO_ENABLED=0, as the programs are.
 func condition(name string) (bool, error) {
 	switch name {
-	case "root":
-		return os.Geteuid() == 0, nil
+	case "static":
+		return isStatic(), nil
 	case "registry":
 		_, err := images()
 		return err == nil, nil
@@ -127,4 +128,15 @@ func eventually(ts *testscript.TestScript, neg bool, args []string) {
 		time.Sleep(25 * time.Millisecond)
 	}
 	ts.Fatalf("no match for %q", args[0])
+}
+
+// isStatic reports whether this binary runs without a loader: as the program
+// of the image hello, and of --init, it is alone in its container.
+func isStatic() bool {
+	f, err := elf.Open("/proc/self/exe")
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	return f.Section(".interp") == nil
 }
