@@ -23,7 +23,7 @@ func untouched(e *testEngine) func() {
 		var diff []string
 		for range 100 {
 			diff = slices.DeleteFunc(before.Diff(env.Snapshot(look)), func(line string) bool {
-				own := strings.Contains(line, e.Root) || strings.Contains(line, e.RunRoot) || strings.Contains(line, self)
+				own := strings.Contains(line, e.Root) || strings.Contains(line, e.RunRoot)
 				for _, id := range e.ids {
 					own = own || strings.Contains(line, id)
 				}
@@ -117,11 +117,25 @@ func TestRunning(t *testing.T) {
 	if code := e.wait(c); code != 137 {
 		t.Errorf("exit code %d", code)
 	}
-	if err := c.Start(StartOptions{}); err != nil {
-		t.Fatal(err)
-	}
-	if err := c.Remove(RemoveOptions{Force: true}); err != nil {
-		t.Fatal(err)
+	for _, end := range []func() error{
+		func() error { return c.Kill(syscall.SIGKILL) },
+		func() error { return c.Stop(t.Context(), StopOptions{Signal: "KILL"}) },
+		func() error { return c.Remove(RemoveOptions{Force: true}) },
+	} {
+		if err := c.Start(StartOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		if err := c.Pause(); err != nil {
+			t.Fatal(err)
+		}
+		if err := end(); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := e.Find("one"); err == nil {
+			if code := e.wait(c); code != 137 {
+				t.Errorf("killed while paused: exit code %d", code)
+			}
+		}
 	}
 	if _, err := e.Find("one"); err == nil {
 		t.Error("found after its removal")

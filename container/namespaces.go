@@ -43,8 +43,10 @@ func (r *Record) namespaces(s *specs.Spec, f *facts) error {
 	}
 	if set.UtsMode != "host" {
 		s.Hostname, s.Domainname = r.hostname(f), set.Domainname
-		if len(s.Hostname) > 64 || strings.ContainsAny(s.Hostname, "\n\x00 ") {
-			return fmt.Errorf("invalid host name %q", s.Hostname)
+		for _, name := range []string{s.Hostname, s.Domainname} {
+			if len(name) > 64 || strings.ContainsAny(name, " \t\n\x00") {
+				return fmt.Errorf("invalid host name %q", name)
+			}
 		}
 	}
 	return r.sysctls(s, f)

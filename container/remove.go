@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strconv"
 	"time"
 )
@@ -79,6 +80,10 @@ func (c *Container) finishRemoval() error {
 	}
 	if err != nil {
 		return err
+	}
+	if c.engine.Rootless {
+		// The kernel makes it without any permission, which would stop us.
+		os.Chmod(c.file(filepath.Join(workDir, "work")), 0o700)
 	}
 	for _, entry := range entries {
 		if entry.Name() != recordFile {

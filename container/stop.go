@@ -57,7 +57,7 @@ func (c *Container) Stop(ctx context.Context, o StopOptions) error {
 // kill ends the container at once and waits for its monitor to have put that
 // on record.
 func (c *Container) kill(ctx context.Context) error {
-	if err := ignoreEnded(c.signal(syscall.SIGKILL, false)); err != nil {
+	if err := ignoreEnded(c.signal(syscall.SIGKILL, c.frozen())); err != nil {
 		return err
 	}
 	return c.waitMonitor(ctx)
@@ -77,16 +77,20 @@ func (c *Container) signal(sig syscall.Signal, paused bool) error {
 		return err
 	}
 	err = rc.Kill(sig, false)
-	if errors.Is(err, runtime.ErrNotRunning) {
+	if errors.Is(err, runtime.ErrNotRunning) || err != nil && rc.Pid() == 0 {
 		return fmt.Errorf("%w: %s", ErrNotRunning, c.Name)
 	}
 	if err != nil {
 		return fmt.Errorf("container %s: %w", c.Name, err)
 	}
-	if paused {
-		return rc.Resume()
+	if !paused {
+		return nil
 	}
-	return nil
+	m, err := rc.Cgroup()
+	if err != nil {
+		return err
+	}
+	return m.Thaw()
 }
 
 // Kill sends a signal to the container's first process. Any but SIGKILL waits

@@ -87,7 +87,7 @@ func (e *Engine) openVolume(name string, fresh volumeRecord) (*Volume, *os.File,
 		if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, os.ErrExist) {
 			return nil, nil, err
 		}
-		lock, err := e.lockVolume(name)
+		lock, err := e.lockVolume(name, unix.LOCK_EX)
 		if errors.Is(err, ErrNoVolume) {
 			continue // removed in this moment
 		}
@@ -114,7 +114,7 @@ func (e *Engine) writeVolume(name string, r volumeRecord) error {
 }
 
 // lockVolume takes the lock of a volume's directory, which still exists then.
-func (e *Engine) lockVolume(name string) (*os.File, error) {
+func (e *Engine) lockVolume(name string, how int) (*os.File, error) {
 	d, err := os.Open(e.path(volumeDir, name))
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, fmt.Errorf("%w: %s", ErrNoVolume, name)
@@ -123,7 +123,7 @@ func (e *Engine) lockVolume(name string) (*os.File, error) {
 		return nil, err
 	}
 	var st unix.Stat_t
-	if err = flock.Lock(d, unix.LOCK_EX); err == nil {
+	if err = flock.Lock(d, how); err == nil {
 		err = unix.Fstat(int(d.Fd()), &st)
 	}
 	if err == nil && st.Nlink == 0 {
@@ -169,6 +169,9 @@ func (e *Engine) VolumeList() ([]*Volume, error) {
 	for _, entry := range entries {
 		v, err := e.readVolume(entry.Name())
 		if errors.Is(err, ErrNoVolume) {
+			if err := e.dropHalfVolume(entry.Name()); err != nil {
+				return nil, err
+			}
 			continue
 		}
 		if err != nil {
@@ -179,13 +182,30 @@ func (e *Engine) VolumeList() ([]*Volume, error) {
 	return list, nil
 }
 
+// dropHalfVolume removes a volume without a record, which a killed command
+// was making or removing.
+func (e *Engine) dropHalfVolume(name string) error {
+	lock, err := e.lockVolume(name, unix.LOCK_EX|unix.LOCK_NB)
+	if errors.Is(err, flock.ErrHeld) || errors.Is(err, ErrNoVolume) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer lock.Close()
+	if _, err := e.readVolume(name); !errors.Is(err, ErrNoVolume) {
+		return err
+	}
+	return e.removeTree(e.path(volumeDir, name))
+}
+
 // VolumeRemove removes a volume and what is in it. ErrVolumeInUse names the
 // containers that have it; force does not change that.
 func (e *Engine) VolumeRemove(name string, force bool) error {
 	if CheckName(name) != nil {
 		return fmt.Errorf("%w: %q", ErrNoVolume, name)
 	}
-	lock, err := e.lockVolume(name)
+	lock, err := e.lockVolume(name, unix.LOCK_EX)
 	if err != nil {
 		if force && errors.Is(err, ErrNoVolume) {
 			return nil

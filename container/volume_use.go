@@ -7,6 +7,8 @@ import (
 	"os"
 	"slices"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // useVolume makes sure that the volume of a mount is there and filled, and
@@ -44,7 +46,7 @@ func (c *Container) removeAnonymous() error {
 }
 
 func (e *Engine) removeOwned(name, owner string) error {
-	lock, err := e.lockVolume(name)
+	lock, err := e.lockVolume(name, unix.LOCK_EX)
 	if errors.Is(err, ErrNoVolume) {
 		return nil
 	}
