@@ -9,7 +9,6 @@ import (
 	"strings"
 	"time"
 
-	"loper.run/image/layer"
 	"loper.run/image/oci"
 	"loper.run/image/progress"
 	"loper.run/image/store"
@@ -56,7 +55,6 @@ func Open(root string) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	files.Remove = layer.Remove
 	return &Store{files: files, mapped: userns.Rootless()}, nil
 }
 
