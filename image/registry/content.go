@@ -114,20 +114,20 @@ func (c *Client) Small(ctx context.Context, path string, d oci.Descriptor, limit
 
 func readBounded(resp *http.Response, limit int64) ([]byte, error) {
 	if resp.ContentLength > limit {
-		return nil, fmt.Errorf("%w: the answer has %d bytes, more than %d", errTooLarge, resp.ContentLength, limit)
+		return nil, fmt.Errorf("%w: %d bytes, more than %d", errTooLarge, resp.ContentLength, limit)
 	}
 	body, err := io.ReadAll(io.LimitReader(resp.Body, limit+1))
 	if err != nil {
 		return nil, cut(resp, int64(len(body)), err)
 	}
 	if int64(len(body)) > limit {
-		return nil, fmt.Errorf("%w: the answer has more than %d bytes", errTooLarge, limit)
+		return nil, fmt.Errorf("%w: more than %d bytes", errTooLarge, limit)
 	}
 	return body, nil
 }
 
 var (
-	errTooLarge  = errors.New("too large")
+	errTooLarge  = errors.New("answer too large")
 	errWrongSize = errors.New("wrong size")
 )
 
