@@ -18,6 +18,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/registry"
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"loper.run/internal/userns"
 	testenv "loper.run/test/env"
 )
 
@@ -82,10 +83,16 @@ func setup(e *testscript.Env) error {
 	return nil
 }
 
-// condition knows [registry]: images can be pulled, and [static]: this binary
-// was built with CGO_ENABLED=0, as the programs are.
+// condition knows [registry]: images can be pulled; [static]: this binary was
+// built with CGO_ENABLED=0, as the programs are; [root]: cgroups can be made;
+// [ids]: a container has more ids than one.
 func condition(name string) (bool, error) {
 	switch name {
+	case "ids":
+		uids, _, err := userns.Mappings()
+		return os.Geteuid() == 0 || err == nil && len(uids) > 1, nil
+	case "root":
+		return os.Geteuid() == 0, nil
 	case "static":
 		return isStatic(), nil
 	case "registry":

@@ -87,14 +87,12 @@ func (m *meter) rows() ([]statsRow, error) {
 	var rows []statsRow
 	for i, ctr := range containers {
 		st, err := ctr.Stats()
-		if errors.Is(err, container.ErrNotRunning) || errors.Is(err, container.ErrNotFound) {
-			if m.all || i < len(m.names) {
+		if err != nil {
+			// One that does not run, or that has no cgroup to be measured by.
+			if m.all || i < len(m.names) || !isNotRunning(err) {
 				rows = append(rows, m.row(ctr, i, nil, 0))
 			}
 			continue
-		}
-		if err != nil {
-			return nil, err
 		}
 		before := m.last[ctr.ID]
 		m.last[ctr.ID] = st
@@ -105,6 +103,10 @@ func (m *meter) rows() ([]statsRow, error) {
 		rows = append(rows, m.row(ctr, i, &st, share))
 	}
 	return rows, nil
+}
+
+func isNotRunning(err error) bool {
+	return errors.Is(err, container.ErrNotRunning) || errors.Is(err, container.ErrNotFound)
 }
 
 // containers finds the containers that are measured.
