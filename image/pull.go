@@ -69,11 +69,6 @@ func (s *Store) Pull(ctx context.Context, name string, o PullOptions) (*Image, e
 	if err != nil {
 		return nil, fmt.Errorf("pull %s: %w", ref.Familiar(), err)
 	}
-	if p.fresh {
-		// What pulls that were killed left behind. The image is there, so that
-		// a failure is no one's concern now: the next pull tries again.
-		s.files.Collect(ctx)
-	}
 	return img, nil
 }
 
@@ -219,17 +214,19 @@ func (p *pull) present() bool {
 	return true
 }
 
-// publish records the image and, last of all, its names.
+// publish records the image and its names. Only a record that says by which
+// digest it was pulled is shown without a name: one that lacks it is of a pull
+// that was killed right here.
 func (p *pull) publish() error {
 	id := p.manifest.Config.Digest
+	rec, err := p.s.files.Image(id)
 	if p.fresh {
-		rec, err := p.record(id)
-		if err != nil {
-			return err
+		if rec, err = p.record(id); err == nil {
+			err = p.s.files.PutImage(rec)
 		}
-		if err := p.s.files.PutImage(rec); err != nil {
-			return err
-		}
+	}
+	if err != nil {
+		return err
 	}
 	byDigest := p.ref
 	byDigest.Tag, byDigest.Digest = "", p.target
@@ -240,6 +237,10 @@ func (p *pull) publish() error {
 		if err := p.s.files.SetName(store.Name{Name: ref.String(), Image: id, Manifest: p.target}); err != nil {
 			return err
 		}
+	}
+	if len(rec.Digests) == 0 {
+		rec.Digests = []string{byDigest.String()}
+		return p.s.files.PutImage(rec)
 	}
 	return nil
 }
@@ -279,6 +280,7 @@ func (p *pull) record(id oci.Digest) (store.Image, error) {
 	// which a name still finds it.
 	if old, err := p.s.files.Image(id); err == nil {
 		rec.Blobs = appendNew(rec.Blobs, append(old.Blobs, old.Manifest)...)
+		rec.Digests = old.Digests
 	}
 	return rec, nil
 }

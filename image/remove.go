@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"loper.run/image/oci"
 	"loper.run/image/reference"
@@ -39,7 +40,7 @@ func (s *Store) Tag(source, target string) error {
 // InUseError says that containers need an image.
 type InUseError struct {
 	Name  string
-	Users []string // ids of containers
+	Users []string // ids or names of containers
 }
 
 // Error names the first container.
@@ -48,7 +49,11 @@ func (e *InUseError) Error() string {
 	if len(e.Users) > 1 {
 		more = fmt.Sprintf(" and %d more", len(e.Users)-1)
 	}
-	return fmt.Sprintf("image %s is used by container %.12s%s: remove the container first", e.Name, e.Users[0], more)
+	user := e.Users[0]
+	if len(user) == 64 {
+		user = user[:12]
+	}
+	return fmt.Sprintf("image %s is used by container %s%s: remove the container first", e.Name, user, more)
 }
 
 // Remove takes a name from an image, and deletes the image with its last name.
@@ -89,11 +94,7 @@ func (s *Store) Remove(name string, force bool, users func(id oci.Digest) []stri
 			for _, r := range mine {
 				untagged = append(untagged, r.Familiar())
 			}
-			_, err = s.files.Collect(context.Background())
-			if errors.Is(err, store.ErrBusy) {
-				err = nil // whoever comes later collects
-			}
-			return untagged, []string{id.String()}, err
+			return untagged, []string{id.String()}, s.collect()
 		case !errors.As(err, &inUse) || !force || byID(name, id):
 			return nil, nil, err
 		}
@@ -167,4 +168,38 @@ func (s *Store) namesOf(id oci.Digest) ([]reference.Reference, error) {
 		}
 	}
 	return refs, nil
+}
+
+// unnamedKeep is how long a pull may take between the record of an image and
+// its name, which are two writes.
+const unnamedKeep = time.Hour
+
+// collect frees what no image needs, and the images of pulls that were killed
+// before the image had a name. Somebody else's pull puts it off to a later call.
+func (s *Store) collect() error {
+	ctx := context.Background()
+	recs, err := s.files.Images()
+	if err != nil {
+		return err
+	}
+	names, err := s.files.Names()
+	if err != nil {
+		return err
+	}
+	named := make(map[oci.Digest]bool)
+	for _, n := range names {
+		named[n.Image] = true
+	}
+	for _, rec := range recs {
+		if !named[rec.ID] && len(rec.Digests) == 0 && time.Since(rec.PulledAt) > unnamedKeep {
+			if err := s.files.DeleteImage(ctx, rec.ID, nil); err != nil && !isNotExist(err) {
+				return err
+			}
+		}
+	}
+	_, err = s.files.Collect(ctx)
+	if errors.Is(err, store.ErrBusy) {
+		return nil
+	}
+	return err
 }

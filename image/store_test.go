@@ -57,7 +57,7 @@ func TestTagAndRemove(t *testing.T) {
 		if id != img.ID {
 			t.Errorf("asked about %s", id)
 		}
-		return []string{"0123456789abcdef"}
+		return []string{strings.Repeat("0123456789abcdef", 4)}
 	}
 	// Untagging is no deletion: it needs no container's leave.
 	if un, _, err := s.Remove("other", false, users); err != nil || len(un) != 1 {
@@ -181,5 +181,51 @@ func TestHello(t *testing.T) {
 	}
 	if _, err := os.Stat(img.Layers[0] + "/hello"); err != nil {
 		t.Error(err)
+	}
+}
+
+// A pull that is killed between an image's record and its name shows nothing,
+// and leaves nothing for good.
+func TestImageThatNeverHadAName(t *testing.T) {
+	s, img, _ := pulled(t)
+	rec, err := s.files.Image(img.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, n := range append(img.Names, img.Digests...) {
+		if err := s.files.DeleteName(n); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if imgs, err := s.List(); err != nil || len(imgs) != 1 {
+		t.Errorf("an image that lost its names is not listed: %v, %v", imgs, err)
+	}
+	rec.Digests = nil
+	put := func() {
+		t.Helper()
+		release, err := s.files.Use(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer release()
+		if err := s.files.PutImage(rec); err != nil {
+			t.Fatal(err)
+		}
+	}
+	put()
+	wantNothing(t, s)
+	if err := s.collect(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.files.Image(img.ID); err != nil {
+		t.Errorf("collected while it may still get its name: %v", err)
+	}
+	rec.PulledAt = rec.PulledAt.Add(-2 * unnamedKeep)
+	put()
+	if err := s.collect(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(img.Layers[0]); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the layer stays: %v", err)
 	}
 }
