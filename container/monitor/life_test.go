@@ -186,15 +186,29 @@ func TestAutoRemove(t *testing.T) {
 		_, err := os.Stat(filepath.Join(b.dir, "config.json"))
 		return err != nil
 	}
-	t.Run("alone", func(t *testing.T) {
-		t.Parallel()
-		b := newBox(t, "exit 0")
-		b.c.AutoRemove = remove(b)
-		b.start().cmd.Wait()
-		if !removed(b) {
-			t.Error("not removed")
-		}
-	})
+	for name, prepare := range map[string]func(*box) *box{"young": func(b *box) *box { return b }, "replaced": (*box).replaced} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := newBox(t, "sleep 100")
+			b.c.AutoRemove = remove(b)
+			b.c.AutoRemove[2] += "; cat /proc/self/status /proc/self/environ > " + b.dir + "/status"
+			prepare(b.start())
+			syscall.Kill(b.pid(), syscall.SIGKILL)
+			b.cmd.Wait()
+			if !removed(b) {
+				t.Error("not removed")
+			}
+			status, _ := os.ReadFile(filepath.Join(b.dir, "status"))
+			for _, want := range []string{"SigBlk:\t0000000000000000\n", "SigIgn:\t0000000000000000\n"} {
+				if !strings.Contains(string(status), want) {
+					t.Errorf("the command was not started with %q:\n%s", want, status)
+				}
+			}
+			if strings.Contains(string(status), handoverEnv) {
+				t.Error("the command got the handover")
+			}
+		})
+	}
 	t.Run("client", func(t *testing.T) {
 		t.Parallel()
 		b := newBox(t, "exit 0")

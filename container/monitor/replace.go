@@ -122,9 +122,17 @@ func takeOver(dir string, e engine, text string) (*server, error) {
 		unix.CloseOnExec(fd)
 	}
 	s.log, _ = logs.Open(s.logConfig) // without it the container runs on
-	name := filepath.Base(os.Args[0]) // the kernel calls it exe
-	os.WriteFile("/proc/self/comm", []byte(name), 0)
+	setComm(filepath.Base(os.Args[0]))
 	return s, nil
+}
+
+// setComm sets the name that ps shows; after the replacement it is "exe".
+// Without package os, which would bring its poller along.
+func setComm(name string) {
+	if fd, err := unix.Open("/proc/self/comm", unix.O_WRONLY|unix.O_CLOEXEC, 0); err == nil {
+		unix.Write(fd, []byte(name))
+		unix.Close(fd)
+	}
 }
 
 func (s *server) take(ints map[string]*int, name, value string) (err error) {

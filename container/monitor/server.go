@@ -89,7 +89,7 @@ func buffer() []byte {
 
 // serve is the rest of the monitor's life.
 func (s *server) serve() int {
-	signals(s.pidfd)
+	catchSignals(s.pidfd)
 	var err error
 	if s.epoll, err = unix.EpollCreate1(unix.EPOLL_CLOEXEC); err != nil {
 		return 1 // and the kernel kills the container

@@ -8,10 +8,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// signals makes the monitor deaf to what is meant for a terminal's processes.
-// SIGTERM goes to the container, as its end is the monitor's. They are caught,
-// not ignored: hooks and the removing command must not inherit that.
-func signals(pidfd int) {
+// catchSignals makes the monitor deaf to the signals of a terminal's processes.
+// SIGTERM goes to the container, as its end is the monitor's.
+//
+// They are not ignored: the programs that the monitor starts would inherit
+// that. They are not blocked either: Go unblocks those that end a program in
+// every thread it makes.
+func catchSignals(pidfd int) {
 	ch := make(chan os.Signal, 4)
 	signal.Notify(ch, syscall.SIGHUP, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGTERM)
 	go func() {

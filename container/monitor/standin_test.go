@@ -1,6 +1,7 @@
 package monitor
 
 import (
+	"bufio"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -12,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 
 	"loper.run/container/attach"
@@ -24,9 +26,17 @@ func TestMain(m *testing.M) {
 		switch os.Args[1] {
 		case "monitor":
 			os.Exit(run(os.Args[2], standIn()))
+		case "real":
+			os.Exit(Main(os.Args[2]))
 		case "output":
 			os.Exit(printMuch(os.Args[2]))
 		}
+	}
+	if len(os.Args) == 2 && os.Args[1] == "echo" {
+		for in := bufio.NewScanner(os.Stdin); in.Scan(); {
+			fmt.Println("echo", in.Text())
+		}
+		os.Exit(0)
 	}
 	os.Exit(m.Run())
 }
@@ -116,6 +126,8 @@ type box struct {
 	c      Config
 	cmd    *os.Process
 	report *os.File
+	real   bool        // run by the runtime
+	spec   *specs.Spec // of a real one
 }
 
 // newBox prepares a container that runs a shell script.
@@ -155,7 +167,11 @@ func (b *box) launch() {
 	defer null.Close()
 	defer w.Close()
 	b.report = r
-	b.cmd, err = os.StartProcess("/proc/self/exe", []string{os.Args[0], "monitor", b.dir}, &os.ProcAttr{
+	verb := "monitor"
+	if b.real {
+		verb = "real"
+	}
+	b.cmd, err = os.StartProcess("/proc/self/exe", []string{os.Args[0], verb, b.dir}, &os.ProcAttr{
 		Dir: "/", Env: append(os.Environ(), "GOMAXPROCS=1"),
 		Files: []*os.File{null, null, null, w}, Sys: &syscall.SysProcAttr{Setsid: true},
 	})
