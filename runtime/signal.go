@@ -7,6 +7,8 @@ import (
 	"syscall"
 	"time"
 
+	"loper.run/runtime/cgroup"
+
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 )
@@ -34,12 +36,11 @@ func (c *Container) Kill(sig syscall.Signal, all bool) error {
 		if err != nil {
 			return err
 		}
-		if err := m.Kill(sig); err != nil {
+		err = m.Kill(sig)
+		if !errors.Is(err, cgroup.ErrNoGroup) {
 			return err
 		}
-		if len(c.state.Cgroups) > 0 {
-			return nil
-		}
+		// The first process takes those in its pid namespace with it.
 	}
 	fd, err := c.Pidfd()
 	if err != nil {
@@ -118,7 +119,7 @@ func (c *Container) Delete(force bool) error {
 	if err != nil {
 		return err
 	}
-	if err := m.Kill(unix.SIGKILL); err != nil && !force {
+	if err := m.Kill(unix.SIGKILL); err != nil && !force && !errors.Is(err, cgroup.ErrNoGroup) {
 		return err
 	}
 	if err := m.Destroy(); err != nil {
@@ -135,7 +136,7 @@ func (c *Container) end() error {
 	}
 	defer fd.Close()
 	if m, err := c.Cgroup(); err == nil {
-		if err := m.Kill(unix.SIGKILL); err != nil {
+		if err := m.Kill(unix.SIGKILL); err != nil && !errors.Is(err, cgroup.ErrNoGroup) {
 			return err
 		}
 	}
