@@ -230,7 +230,7 @@ func (p *pull) publish() error {
 	}
 	byDigest := p.ref
 	byDigest.Tag, byDigest.Digest = "", p.target
-	for _, ref := range []reference.Reference{byDigest, p.ref} {
+	for _, ref := range []reference.Reference{p.ref, byDigest} { // a digest alone would be listed without a tag
 		if n, err := p.s.files.Name(ref.String()); err == nil && n.Image == id && n.Manifest == p.target {
 			continue
 		}
