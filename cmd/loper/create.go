@@ -73,6 +73,7 @@ func nameTaken(e *container.Engine, name string, err error) error {
 	if findErr != nil {
 		return err
 	}
+	//lint:ignore ST1005 docker's words
 	return fmt.Errorf("Conflict. The container name \"/%s\" is already in use by container \"%s\". You have to remove (or rename) that container to be able to reuse that name.", name, owner.ID)
 }
 

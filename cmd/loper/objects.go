@@ -39,6 +39,7 @@ func find(e *container.Engine, name string) (*container.Container, error) {
 
 // noSuch says that there is no object of a name, in docker's words.
 func noSuch(kind, name string) error {
+	//lint:ignore ST1005 docker's words
 	return fmt.Errorf("No such %s: %s", kind, ellipsis(name, 200))
 }
 

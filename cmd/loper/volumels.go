@@ -1,8 +1,6 @@
 package main
 
 import (
-	"errors"
-	"fmt"
 	"slices"
 	"strings"
 
@@ -10,68 +8,6 @@ import (
 
 	"loper.run/container"
 )
-
-func newVolumeCreate(c *cli) *cobra.Command {
-	var words []string
-	cmd := &cobra.Command{
-		Use:   "create [OPTIONS] [VOLUME]",
-		Short: "Make a volume",
-		Args:  between(0, 1),
-		RunE: func(_ *cobra.Command, args []string) error {
-			labels, err := keyValues(nil, words)
-			if err != nil {
-				return err
-			}
-			e, err := c.engine()
-			if err != nil {
-				return err
-			}
-			name := ""
-			if len(args) == 1 {
-				name = args[0]
-			}
-			v, err := e.VolumeCreate(name, labels)
-			if err == nil {
-				fmt.Fprintln(c.out, v.Name)
-			}
-			return err
-		},
-	}
-	cmd.Flags().Var(list(&words), "label", "Set a label on the volume")
-	return cmd
-}
-
-func newVolumeRm(c *cli) *cobra.Command {
-	var force bool
-	cmd := &cobra.Command{
-		Use:               "rm [OPTIONS] VOLUME [VOLUME...]",
-		Short:             "Remove volumes that no container uses",
-		Args:              atLeast(1),
-		ValidArgsFunction: c.completeVolumes,
-		RunE: func(_ *cobra.Command, args []string) error {
-			e, err := c.engine()
-			if err != nil {
-				return err
-			}
-			return c.each(args, func(name string) error {
-				err := e.VolumeRemove(name, force)
-				if errors.Is(err, container.ErrNoVolume) {
-					if force {
-						err = nil
-					} else {
-						err = fmt.Errorf("get %s: no such volume", name)
-					}
-				}
-				if err == nil {
-					fmt.Fprintln(c.out, name)
-				}
-				return err
-			})
-		},
-	}
-	cmd.Flags().BoolVarP(&force, "force", "f", false, "No error when there is no such volume")
-	return cmd
-}
 
 // volumeRow is a line of `volume ls`, with docker's names.
 type volumeRow struct {

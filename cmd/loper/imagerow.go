@@ -1,0 +1,101 @@
+package main
+
+import (
+	"path"
+	"strings"
+	"time"
+
+	"github.com/docker/go-units"
+
+	"loper.run/image"
+)
+
+// imageRow is a line of `loper images`, with docker's names.
+type imageRow struct {
+	Containers   string
+	CreatedAt    string
+	CreatedSince string
+	Digest       string
+	ID           string
+	Repository   string
+	SharedSize   string
+	Size         string
+	Tag          string
+	UniqueSize   string
+	VirtualSize  string
+}
+
+var imageHeader = imageRow{
+	Containers: "CONTAINERS", CreatedAt: "CREATED AT", CreatedSince: "CREATED", Digest: "DIGEST", ID: "IMAGE ID",
+	Repository: "REPOSITORY", SharedSize: "SHARED SIZE", Size: "SIZE", Tag: "TAG", UniqueSize: "UNIQUE SIZE", VirtualSize: "VIRTUAL SIZE",
+}
+
+// imageRows makes a row of each name of an image that matches a reference
+// pattern, or one of an image without names.
+func imageRows(img *image.Image, patterns []string, digests, whole bool, now time.Time) []imageRow {
+	row := imageRow{
+		Containers: "N/A", SharedSize: "N/A", UniqueSize: "N/A",
+		CreatedAt: img.Created.Local().Format("2006-01-02 15:04:05 -0700 MST"), CreatedSince: ago(img.Created, now),
+		Digest: "<none>", ID: shortDigest(img.ID.String(), whole),
+		Repository: "<none>", Tag: "<none>",
+		Size: units.HumanSizeWithPrecision(float64(img.Size), 3),
+	}
+	row.VirtualSize = row.Size
+	digestOf := map[string]string{}
+	for _, d := range img.Digests {
+		repository, digest, _ := strings.Cut(d, "@")
+		digestOf[repository] = digest
+	}
+	var rows []imageRow
+	for _, name := range img.Names {
+		r := row
+		r.Repository, r.Tag = splitTag(name)
+		if d := digestOf[r.Repository]; d != "" {
+			r.Digest = d
+		}
+		if matchReference(patterns, r.Repository, r.Tag) {
+			rows = append(rows, r)
+		}
+	}
+	if len(img.Names) > 0 || len(patterns) > 0 && len(img.Digests) == 0 {
+		return rows
+	}
+	for repository, digest := range digestOf {
+		r := row
+		r.Repository, r.Digest = repository, digest
+		if matchReference(patterns, r.Repository, r.Tag) {
+			rows = append(rows, r)
+		}
+	}
+	if len(img.Digests) == 0 {
+		rows = append(rows, row)
+	}
+	return rows
+}
+
+// matchReference reports whether a name satisfies one of the patterns, with
+// or without the tag, as in busybox, busybox:1* or */app.
+func matchReference(patterns []string, repository, tag string) bool {
+	for _, p := range patterns {
+		if ok, _ := path.Match(p, repository); ok {
+			return true
+		}
+		if ok, _ := path.Match(p, repository+":"+tag); ok {
+			return true
+		}
+	}
+	return len(patterns) == 0
+}
+
+// uniqueImages keeps one row an image.
+func uniqueImages(rows []imageRow) []imageRow {
+	seen := map[string]bool{}
+	kept := rows[:0]
+	for _, r := range rows {
+		if !seen[r.ID] {
+			kept = append(kept, r)
+		}
+		seen[r.ID] = true
+	}
+	return kept
+}
