@@ -265,12 +265,25 @@ func TestAttachCycles(t *testing.T) {
 	}
 	eventually(t, "no descriptor is left", func() bool { return descriptors(t, b.cmd.Pid) <= before })
 	b.replaced()
+	seen := make(chan bool, 1)
+	go b.attach().Stream(attach.Streams{Out: writer(func() { // it stays
+		select {
+		case seen <- true:
+		default:
+		}
+	})})
+	<-seen
 	after := descriptors(t, b.cmd.Pid)
 	for range 100 {
 		b.attach().Close()
 	}
 	eventually(t, "no descriptor is left after the replacement", func() bool { return descriptors(t, b.cmd.Pid) <= after })
 }
+
+// writer calls a function at every write.
+type writer func()
+
+func (w writer) Write(p []byte) (int, error) { w(); return len(p), nil }
 
 // More clients than the monitor serves are turned away; rude ones are too.
 func TestUnwelcome(t *testing.T) {

@@ -3,6 +3,7 @@ package monitor
 import (
 	"debug/elf"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -24,7 +25,7 @@ func newReal(t *testing.T, args ...string) *box {
 	}
 	b := newBox(t, "")
 	b.real = true
-	b.c.ID = strings.ReplaceAll(t.Name(), "/", "-") + "-monitor-test"
+	b.c.ID = fmt.Sprintf("%s-%d", t.Name(), os.Getpid()) // its cgroups are the whole machine's
 	if program, err := elf.Open("/proc/self/exe"); err == nil {
 		defer program.Close()
 		if libs, _ := program.ImportedLibraries(); len(libs) > 0 {

@@ -33,7 +33,9 @@ func (s *server) replace() {
 	for _, fd := range s.descriptors() {
 		unix.FcntlInt(uintptr(fd), unix.F_SETFD, 0)
 	}
+	ignoreSignals()
 	syscall.Exec("/proc/self/exe", os.Args, env)
+	catchSignals(s.pidfd)
 	for _, fd := range s.descriptors() {
 		unix.CloseOnExec(fd)
 	}

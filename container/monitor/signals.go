@@ -8,6 +8,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+var deafTo = []os.Signal{syscall.SIGHUP, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGTERM}
+
 // catchSignals makes the monitor deaf to the signals of a terminal's processes.
 // SIGTERM goes to the container, as its end is the monitor's.
 //
@@ -16,7 +18,7 @@ import (
 // every thread it makes.
 func catchSignals(pidfd int) {
 	ch := make(chan os.Signal, 4)
-	signal.Notify(ch, syscall.SIGHUP, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGTERM)
+	signal.Notify(ch, deafTo...)
 	go func() {
 		for sig := range ch {
 			if sig == syscall.SIGTERM {
@@ -25,3 +27,7 @@ func catchSignals(pidfd int) {
 		}
 	}()
 }
+
+// ignoreSignals is for the moment in which the monitor becomes another program:
+// what is caught would kill it, what is ignored stays so until it is caught.
+func ignoreSignals() { signal.Ignore(deafTo...) }

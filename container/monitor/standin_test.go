@@ -244,9 +244,10 @@ func (b *box) replaced() *box {
 	b.t.Helper()
 	eventually(b.t, "the monitor replaced itself", func() bool {
 		env, _ := os.ReadFile(fmt.Sprintf("/proc/%d/environ", b.cmd.Pid))
-		return strings.Contains(string(env), handoverEnv+"=")
+		comm, _ := os.ReadFile(fmt.Sprintf("/proc/%d/comm", b.cmd.Pid))
+		return strings.Contains(string(env), handoverEnv+"=") && string(comm) != "exe\n" // it set the name itself
 	})
-	time.Sleep(50 * time.Millisecond) // its runtime starts
+	time.Sleep(20 * time.Millisecond)
 	return b
 }
 

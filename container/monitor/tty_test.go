@@ -6,6 +6,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -57,6 +58,13 @@ func newUser(t *testing.T, rows, cols uint16) *user {
 	return u
 }
 
+// resize gives the terminal a new size, of which this process is told as a
+// terminal emulator's child would be.
+func (u *user) resize(rows, cols uint16) {
+	unix.IoctlSetWinsize(int(u.Fd()), unix.TIOCSWINSZ, &unix.Winsize{Row: rows, Col: cols})
+	syscall.Kill(os.Getpid(), syscall.SIGWINCH)
+}
+
 // attach runs a Stream of the user's terminal and returns its result.
 func (u *user) attach(c *attach.Client, keys string) chan error {
 	k, _ := attach.ParseKeys(keys)
@@ -80,7 +88,8 @@ func TestTerminal(t *testing.T) {
 	done := u.attach(c, attach.DefaultKeys)
 	b.started()
 	u.screen.await(t, "ready\r\n")
-	u.screen.await(t, "size 33 77\r\n")
+	u.resize(34, 78)
+	u.screen.await(t, "size 34 78\r\n")
 	u.WriteString("hello\r") // echoed by the container's terminal, once, not by ours
 	u.screen.await(t, "read hello\r\n")
 	if n := strings.Count(u.screen.String(), "hello"); n != 2 {
@@ -97,9 +106,9 @@ func TestTerminal(t *testing.T) {
 	// Again, after the monitor replaced itself, with the same size: the
 	// program is told to draw itself anew.
 	b.replaced()
-	u = newUser(t, 33, 77)
+	u = newUser(t, 34, 78)
 	done = u.attach(b.attach(), "")
-	u.screen.await(t, "size 33 77\r\n")
+	u.screen.await(t, "size 34 78\r\n")
 	u.WriteString("\x10\x11\r") // just keys now
 	if err := <-done; err != nil {
 		t.Errorf("stream: %v", err)
