@@ -1,10 +1,8 @@
 package runtime
 
 import (
-	"errors"
 	"fmt"
 	"os"
-	"runtime"
 
 	"loper.run/internal/userns"
 
@@ -91,50 +89,6 @@ func bindSource(spec *specs.Spec, index int, user *os.File) (*os.File, error) {
 		return nil, badField(field, "%w", err)
 	}
 	return f, nil
-}
-
-// mapIDs gives a detached mount the id mappings of a user namespace.
-func mapIDs(mount, user *os.File, recursive bool) error {
-	flags := uint(unix.AT_EMPTY_PATH)
-	if recursive {
-		flags |= unix.AT_RECURSIVE
-	}
-	err := unix.MountSetattr(int(mount.Fd()), "", flags, &unix.MountAttr{Attr_set: unix.MOUNT_ATTR_IDMAP, Userns_fd: uint64(user.Fd())})
-	runtime.KeepAlive(mount)
-	if errors.Is(err, unix.EINVAL) {
-		return fmt.Errorf("%s lies on a file system (%s) that can't map user ids; '--userns host' does without", mount.Name(), filesystemName(mount))
-	}
-	if err != nil {
-		return &os.PathError{Op: "id-map", Path: mount.Name(), Err: err}
-	}
-	return nil
-}
-
-// filesystemName names the file system behind a mount, for an error message.
-func filesystemName(f *os.File) string {
-	var st unix.Statfs_t
-	if unix.Fstatfs(int(f.Fd()), &st) != nil {
-		return "unknown"
-	}
-	switch int64(st.Type) {
-	case unix.NFS_SUPER_MAGIC:
-		return "nfs"
-	case unix.FUSE_SUPER_MAGIC:
-		return "fuse"
-	case unix.OVERLAYFS_SUPER_MAGIC:
-		return "overlay"
-	case unix.PROC_SUPER_MAGIC:
-		return "proc"
-	case unix.SYSFS_MAGIC:
-		return "sysfs"
-	case unix.V9FS_MAGIC:
-		return "9p"
-	case unix.SMB2_SUPER_MAGIC, unix.CIFS_SUPER_MAGIC:
-		return "cifs"
-	case unix.CGROUP_SUPER_MAGIC, unix.CGROUP2_SUPER_MAGIC:
-		return "cgroup"
-	}
-	return fmt.Sprintf("type %#x", st.Type)
 }
 
 // userNamespace makes a user namespace with the given ids and nothing in it.
