@@ -215,10 +215,8 @@ func TestManyClients(t *testing.T) {
 	b.start()
 	const n = 5
 	results := make(chan string, n)
-	var clients []*attach.Client
 	for range n {
 		c := b.attach()
-		clients = append(clients, c)
 		go func() {
 			var out bytes.Buffer
 			_, err := c.Stream(attach.Streams{Out: &out})

@@ -7,21 +7,34 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// restAfter is how long the container must have been quiet before the monitor
-// gives memory back, and how old before the monitor replaces itself: most
-// containers that end at once never pay for it.
-const restAfter = time.Second
+const (
+	// replaceAfter is how old the container is before the monitor replaces
+	// itself: those that end at once never pay for it.
+	replaceAfter = time.Second
+	// restAfter is how long the container must have been quiet before the
+	// monitor gives memory back, which costs it some page faults later.
+	restAfter = 250 * time.Millisecond
+)
 
 // timeout of the next wait, in milliseconds; -1 is for ever.
 func (s *server) timeout() int {
 	switch {
 	case !s.nudge.at.IsZero():
-		return max(0, int(time.Until(s.nudge.at)/time.Millisecond)+1)
-	case s.rested:
+		return milliseconds(s.nudge.at)
+	case s.stuck(), s.rested:
 		return -1
+	case !s.slim:
+		return milliseconds(s.started.Add(replaceAfter))
 	}
 	return int(restAfter / time.Millisecond)
 }
+
+func milliseconds(until time.Time) int {
+	return max(0, int(time.Until(until)/time.Millisecond)+1)
+}
+
+// stuck: something is on its way, and the next event is that it moves.
+func (s *server) stuck() bool { return s.behind > 0 || len(s.pending) > 0 }
 
 // settle does what is due after a wait, busy when it was not in vain.
 func (s *server) settle(busy bool) {
@@ -33,13 +46,13 @@ func (s *server) settle(busy bool) {
 		s.nudge = nudge{}
 	}
 	s.rested = s.rested && !busy
-	if s.ended || s.behind > 0 || len(s.pending) > 0 || !s.nudge.at.IsZero() {
+	if s.ended || s.stuck() || !s.nudge.at.IsZero() {
 		return
 	}
-	if !s.slim && now.Sub(s.started) >= restAfter {
+	if !s.slim && now.Sub(s.started) >= replaceAfter {
 		s.replace()
 	}
-	if !busy && !s.rested {
+	if s.slim && !busy && !s.rested {
 		s.rest()
 		s.rested = true
 	}
