@@ -41,7 +41,7 @@ func (c *Container) gather() (*facts, error) {
 		return nil, err
 	}
 	f.cgroups = detectCgroups(c.Settings.Memory > 0)
-	if f.init, err = monitorProgram(); err != nil {
+	if f.init, err = os.Executable(); err != nil {
 		return nil, err
 	}
 	if err := c.gatherRights(f); err != nil {
