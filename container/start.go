@@ -7,9 +7,7 @@ import (
 	"io"
 	"os"
 	"strings"
-	"sync/atomic"
 	"syscall"
-	"time"
 
 	"loper.run/container/attach"
 	"loper.run/container/logs"
@@ -36,9 +34,6 @@ type StartOptions struct {
 	// its output is missed. Attach then gives that connection.
 	Attach bool
 }
-
-// connectTime is how long a new monitor may take to listen.
-const connectTime = 30 * time.Second
 
 // Start starts the container's monitor, which runs the container, and returns
 // when its program runs or cannot be. A container that runs is left alone. One
@@ -90,7 +85,7 @@ func (c *Container) start(o StartOptions) error {
 	config := monitor.Config{
 		ID: c.ID, RunDir: c.RunDir(), RuntimeRoot: c.engine.runtimeRoot(), Overlay: c.overlay(),
 		Terminal: c.Settings.Terminal, OpenStdin: c.Settings.OpenStdin, StdinOnce: c.Settings.OpenStdin && o.Attach,
-		WaitAttach: o.Attach, Log: log,
+		Attached: o.Attach, Log: log,
 	}
 	if c.Settings.AutoRemove {
 		if config.AutoRemove, err = c.autoRemove(); err != nil {
@@ -117,16 +112,29 @@ func (c *Container) start(o StartOptions) error {
 	if err := os.Remove(c.file(monitor.ExitFile)); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
 	}
-	report, err := c.spawn()
+	var first *os.File
+	if o.Attach {
+		if c.attached, first, err = attach.Pair(); err != nil {
+			return err
+		}
+		defer first.Close()
+		if c.Settings.AutoRemove {
+			if err := c.attached.Removes(); err != nil {
+				return err
+			}
+		}
+	}
+	report, err := c.spawn(first)
 	if err != nil {
 		return err
 	}
 	defer report.Close()
-	return c.await(report, o.Attach)
+	return c.await(report)
 }
 
-// spawn starts the monitor and returns the pipe on which it reports.
-func (c *Container) spawn() (*os.File, error) {
+// spawn starts the monitor, with its first client or nil, and returns the pipe
+// on which it reports.
+func (c *Container) spawn(first *os.File) (*os.File, error) {
 	program, err := monitorProgram()
 	if err != nil {
 		return nil, err
@@ -142,11 +150,15 @@ func (c *Container) spawn() (*os.File, error) {
 		return nil, err
 	}
 	defer null.Close()
+	files := []*os.File{null, null, null, w}
+	if first != nil {
+		files = append(files, first)
+	}
 	p, err := os.StartProcess(program, []string{program, "monitor", c.Dir()}, &os.ProcAttr{
 		Dir: "/",
 		// One thread is enough for it, and nothing of the caller's environment is its business.
 		Env:   []string{"GOMAXPROCS=1", defaultPath},
-		Files: []*os.File{null, null, null, w},
+		Files: files,
 		Sys:   &syscall.SysProcAttr{Setsid: true},
 	})
 	if err != nil {
@@ -160,35 +172,17 @@ func (c *Container) spawn() (*os.File, error) {
 // maxReport bounds what a monitor says.
 const maxReport = 64 << 10
 
-// await waits for the monitor's report, and connects to it meanwhile.
-func (c *Container) await(report *os.File, attached bool) error {
-	type result struct {
-		text []byte
-		err  error
+// await waits for the monitor's report.
+func (c *Container) await(report *os.File) error {
+	text, err := io.ReadAll(io.LimitReader(report, maxReport))
+	if err != nil {
+		return fmt.Errorf("read the monitor's report: %w", err)
 	}
-	reported := make(chan result, 1)
-	var ended atomic.Bool
-	go func() {
-		text, err := io.ReadAll(io.LimitReader(report, maxReport))
-		ended.Store(true)
-		reported <- result{text, err}
-	}()
-	if attached {
-		client, err := attach.ConnectWithin(c.RunDir(), connectTime, ended.Load)
-		if err != nil && !ended.Load() {
-			return fmt.Errorf("attach: %w", err)
-		}
-		c.attached = client
-	}
-	r := <-reported
-	if r.err != nil {
-		return fmt.Errorf("read the monitor's report: %w", r.err)
-	}
-	if len(r.text) == 0 {
+	if len(text) == 0 {
 		return c.checkStarted()
 	}
 	var failure monitor.Failure
-	if err := json.Unmarshal(r.text, &failure); err != nil {
+	if err := json.Unmarshal(text, &failure); err != nil {
 		return fmt.Errorf("monitor's report: %w", err)
 	}
 	return &StartError{Code: failure.Code, Err: errors.New(strings.TrimSpace(failure.Error))}

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"os"
 	"strconv"
-	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -53,18 +52,15 @@ func Connect(runDir string) (*Client, error) {
 	return &Client{sock: os.NewFile(uintptr(fd), "attach.sock"), fd: fd}, nil
 }
 
-// ConnectWithin is Connect for a monitor that is about to start: it tries
-// until one answers, d has passed, or stop (may be nil) says true.
-func ConnectWithin(runDir string, d time.Duration, stop func() bool) (*Client, error) {
-	for end := time.Now().Add(d); ; time.Sleep(300 * time.Microsecond) {
-		c, err := Connect(runDir)
-		if err == nil || time.Now().After(end) || stop != nil && stop() {
-			return c, err
-		}
-		if !errors.Is(err, os.ErrNotExist) && !errors.Is(err, unix.ECONNREFUSED) {
-			return nil, err
-		}
+// Pair makes a connection to a monitor that is not started yet: the file is
+// for the monitor to inherit.
+func Pair() (*Client, *os.File, error) {
+	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return nil, nil, fmt.Errorf("attach socket: %w", err)
 	}
+	ours, theirs := os.NewFile(uintptr(pair[0]), "attach socket"), os.NewFile(uintptr(pair[1]), "attach socket")
+	return &Client{sock: ours, fd: pair[0]}, theirs, nil
 }
 
 // Removes tells the monitor that this process removes the container when it

@@ -30,11 +30,25 @@ func pair(t *testing.T) (*Client, int) {
 	return c, p[1]
 }
 
+// background streams until the test's end: the client's descriptor must not be
+// another test's by then.
+func background(t *testing.T, c *Client, s Streams) {
+	done := make(chan struct{})
+	go func() {
+		c.Stream(s)
+		close(done)
+	}()
+	t.Cleanup(func() { <-done })
+}
+
 // next is the next packet a client sent.
 func next(t *testing.T, fd int) string {
 	t.Helper()
 	buf := make([]byte, packet.MaxSize+1)
 	n, err := unix.Read(fd, buf)
+	for err == unix.EINTR {
+		n, err = unix.Read(fd, buf)
+	}
 	if err != nil {
 		t.Fatalf("packet of the client: %v", err)
 	}
@@ -151,7 +165,7 @@ func TestTerminalRestored(t *testing.T) {
 func TestWindow(t *testing.T) {
 	master, slave := pty(t)
 	c, fd := pair(t)
-	go c.Stream(Streams{In: slave, TTY: true})
+	background(t, c, Streams{In: slave, TTY: true})
 	expect(t, fd, hello, size(24, 80))
 	unix.IoctlSetWinsize(int(master.Fd()), unix.TIOCSWINSZ, &unix.Winsize{Row: 50, Col: 132})
 	syscall.Kill(os.Getpid(), syscall.SIGWINCH)
@@ -167,7 +181,7 @@ func TestInput(t *testing.T) {
 	c, fd := pair(t)
 	r, w, _ := os.Pipe()
 	defer r.Close()
-	go c.Stream(Streams{In: r, DetachKeys: []byte("ab")})
+	background(t, c, Streams{In: r, DetachKeys: []byte("ab")})
 	expect(t, fd, hello)
 	w.WriteString("xa")
 	expect(t, fd, "ix")

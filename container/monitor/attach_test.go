@@ -3,7 +3,6 @@ package monitor
 import (
 	"bytes"
 	"crypto/sha256"
-	"errors"
 	"fmt"
 	"hash"
 	"io"
@@ -55,7 +54,7 @@ func TestSlowClient(t *testing.T) {
 	t.Parallel()
 	const size = 40 << 20
 	b := newBoxArgs(t, "/proc/self/exe", "output", strconv.Itoa(size))
-	b.c.WaitAttach = true
+	b.c.Attached = true
 	b.c.Log = logs.Config{MaxSize: 1 << 20, MaxFiles: 2}
 	b.launch()
 	c := b.attach()
@@ -95,7 +94,7 @@ func TestStoppedClient(t *testing.T) {
 	t.Parallel()
 	const size = 240 << 10 // more than its socket holds, less than that and the pipe
 	b := newBoxArgs(t, "/proc/self/exe", "output", strconv.Itoa(size))
-	b.c.WaitAttach = true
+	b.c.Attached = true
 	b.launch()
 	c := b.attach()
 	b.started()
@@ -126,7 +125,7 @@ func TestVanishedClient(t *testing.T) {
 	t.Parallel()
 	const size = 10 << 20
 	b := newBoxArgs(t, "/proc/self/exe", "output", strconv.Itoa(size))
-	b.c.WaitAttach, b.c.Log.Driver = true, logs.None
+	b.c.Attached, b.c.Log.Driver = true, logs.None
 	b.launch()
 	c := b.attach()
 	b.started()
@@ -146,7 +145,7 @@ func TestThrough(t *testing.T) {
 	t.Parallel()
 	const size = 8 << 20
 	b := newBox(t, "cat; exit 7")
-	b.c.WaitAttach, b.c.OpenStdin, b.c.StdinOnce, b.c.Log.Driver = true, true, true, logs.None
+	b.c.Attached, b.c.OpenStdin, b.c.StdinOnce, b.c.Log.Driver = true, true, true, logs.None
 	b.launch()
 	c := b.attach()
 	b.started()
@@ -252,7 +251,7 @@ func TestAttachCycles(t *testing.T) {
 	time.Sleep(20 * time.Millisecond)
 	before := descriptors(t, b.cmd.Pid)
 	for i := range 100 {
-		c, err := attach.ConnectWithin(b.c.RunDir, time.Second, nil)
+		c, err := attach.Connect(b.c.RunDir)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -320,32 +319,18 @@ func (b *box) raw() int {
 	return fd
 }
 
-func TestWaitAttach(t *testing.T) {
+// The first client is there before the container: it misses nothing.
+func TestFirstClient(t *testing.T) {
 	t.Parallel()
 	b := newBox(t, "echo first")
-	b.c.WaitAttach = true
+	b.c.Attached = true
 	b.launch()
-	time.Sleep(100 * time.Millisecond)
-	if _, err := ReadState(b.c.RunDir); err == nil {
-		t.Fatal("started without its client")
-	}
 	var out bytes.Buffer
 	if exit, err := b.attach().Stream(attach.Streams{Out: &out}); err != nil || exit.Code != 0 {
 		t.Errorf("exit %+v, %v", exit, err)
 	}
 	if out.String() != "first\n" {
 		t.Errorf("got %q", out.String())
-	}
-
-	// The command dies before it attaches: nothing is started.
-	b = newBox(t, "echo first")
-	b.c.WaitAttach = true
-	b.launch()
-	time.Sleep(50 * time.Millisecond)
-	b.report.Close()
-	b.cmd.Wait()
-	if _, err := ReadExit(b.dir); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("exit.json: %v", err)
 	}
 }
 

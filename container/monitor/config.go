@@ -30,10 +30,10 @@ type Config struct {
 	RunDir      string           `json:"runDir"`
 	RuntimeRoot string           `json:"runtimeRoot"`
 	Overlay     *runtime.Overlay `json:"overlay,omitempty"`
-	Terminal    bool             `json:"terminal,omitempty"`  // as process.terminal of config.json
-	OpenStdin   bool             `json:"openStdin,omitempty"` // otherwise the input is /dev/null
-	StdinOnce   bool             `json:"stdinOnce,omitempty"` // the end of the first client's input ends the container's; not with a terminal
-	WaitAttach  bool             `json:"waitAttach,omitempty"`
+	Terminal    bool             `json:"terminal,omitempty"`   // as process.terminal of config.json
+	OpenStdin   bool             `json:"openStdin,omitempty"`  // otherwise the input is /dev/null
+	StdinOnce   bool             `json:"stdinOnce,omitempty"`  // the end of the first client's input ends the container's; not with a terminal
+	Attached    bool             `json:"attached,omitempty"`   // descriptor 4 is the first client, who misses nothing
 	Log         logs.Config      `json:"log"`                  // Path "": ctr.log in the container's directory
 	AutoRemove  []string         `json:"autoRemove,omitempty"` // run when the container has ended, unless a client removes it
 }

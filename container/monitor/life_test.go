@@ -212,7 +212,7 @@ func TestAutoRemove(t *testing.T) {
 	t.Run("client", func(t *testing.T) {
 		t.Parallel()
 		b := newBox(t, "exit 0")
-		b.c.AutoRemove, b.c.WaitAttach = remove(b), true
+		b.c.AutoRemove, b.c.Attached = remove(b), true
 		b.launch()
 		c := b.attach()
 		if err := c.Removes(); err != nil {

@@ -15,6 +15,9 @@ import (
 // connected, and waits for those that remove the container. Nothing else waits
 // for them: the container has ended and may be started again meanwhile.
 func (s *server) linger() {
+	for _, c := range s.clients {
+		s.readAhead(c)
+	}
 	for {
 		s.clients = slices.DeleteFunc(s.clients, func(c *client) bool {
 			done := c.mute || s.catchUp(c) && !c.removes

@@ -5,14 +5,9 @@ import (
 	"fmt"
 	"os"
 	"strconv"
-	"time"
 
 	"golang.org/x/sys/unix"
 )
-
-// attachBound is how long a container waits for its first client before it is
-// not started at all.
-const attachBound = 10 * time.Second
 
 // listen binds attach.sock in runDir, replacing what a killed monitor left.
 func listen(runDir string) (int, error) {
@@ -42,25 +37,6 @@ func listen(runDir string) (int, error) {
 		return fail(err)
 	}
 	return fd, nil
-}
-
-// waitClient accepts the first client. It gives up when nobody reads the
-// report any more: the command that wanted to attach is dead.
-func waitClient(listener, report int) (int, error) {
-	fds := []unix.PollFd{{Fd: int32(listener), Events: unix.POLLIN}, {Fd: int32(report)}}
-	for end := time.Now().Add(attachBound); time.Now().Before(end); {
-		_, err := unix.Poll(fds, int(time.Until(end)/time.Millisecond)+1)
-		if err != nil && err != unix.EINTR {
-			return -1, fmt.Errorf("wait for the first client: %w", err)
-		}
-		if fds[1].Revents&unix.POLLERR != 0 {
-			return -1, fmt.Errorf("the command that started the container is gone")
-		}
-		if fd, err := accept(listener); err == nil {
-			return fd, nil
-		}
-	}
-	return -1, fmt.Errorf("no client attached within %v", attachBound)
 }
 
 func accept(listener int) (int, error) {

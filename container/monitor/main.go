@@ -16,6 +16,9 @@ import (
 // reportFd is the pipe to the engine that starts the monitor: see Failure.
 const reportFd = 3
 
+// clientFd is the first client's connection, when Config.Attached.
+const clientFd = 4
+
 // Main is the whole life of the monitor of the container whose directory is
 // given, and returns its exit status. The process is started in a session of
 // its own with /dev/null as its standard streams.
@@ -76,12 +79,12 @@ func start(dir string, e engine) (*server, error) {
 }
 
 func (s *server) startContainer(c *Config) error {
-	if c.WaitAttach {
-		fd, err := waitClient(s.listener, reportFd)
-		if err != nil {
-			return err
+	if c.Attached {
+		if err := unix.SetNonblock(clientFd, true); err != nil {
+			return fmt.Errorf("the first client is missing: %w", err)
 		}
-		s.clients = append(s.clients, &client{source: source{fd: fd}, sized: true})
+		unix.CloseOnExec(clientFd)
+		s.clients = append(s.clients, &client{source: source{fd: clientFd}, sized: true})
 	}
 	io, err := newStdio(c)
 	if err != nil {

@@ -128,6 +128,7 @@ type box struct {
 	report *os.File
 	real   bool        // run by the runtime
 	spec   *specs.Spec // of a real one
+	first  *attach.Client
 }
 
 // newBox prepares a container that runs a shell script.
@@ -171,9 +172,18 @@ func (b *box) launch() {
 	if b.real {
 		verb = "real"
 	}
+	files := []*os.File{null, null, null, w}
+	if b.c.Attached {
+		var theirs *os.File
+		if b.first, theirs, err = attach.Pair(); err != nil {
+			b.t.Fatal(err)
+		}
+		defer theirs.Close()
+		files = append(files, theirs)
+	}
 	b.cmd, err = os.StartProcess("/proc/self/exe", []string{os.Args[0], verb, b.dir}, &os.ProcAttr{
 		Dir: "/", Env: append(os.Environ(), "GOMAXPROCS=1"),
-		Files: []*os.File{null, null, null, w}, Sys: &syscall.SysProcAttr{Setsid: true},
+		Files: files, Sys: &syscall.SysProcAttr{Setsid: true},
 	})
 	if err != nil {
 		b.t.Fatal(err)
@@ -222,9 +232,14 @@ func (b *box) wait() Exit {
 
 func (b *box) attach() *attach.Client {
 	b.t.Helper()
-	c, err := attach.ConnectWithin(b.c.RunDir, 10*time.Second, nil)
-	if err != nil {
-		b.t.Fatal(err)
+	c := b.first
+	b.first = nil
+	if c == nil {
+		eventually(b.t, "the monitor listens", func() (ok bool) {
+			var err error
+			c, err = attach.Connect(b.c.RunDir)
+			return err == nil
+		})
 	}
 	b.t.Cleanup(func() { c.Close() })
 	return c

@@ -81,7 +81,7 @@ func (u *user) attach(c *attach.Client, keys string) chan error {
 
 func TestTerminal(t *testing.T) {
 	b := newBox(t, `trap 'echo size $(stty size)' WINCH; echo ready; while ! read x; do :; done; echo "read $x"; while ! read x; do :; done; echo bye`)
-	b.c.Terminal, b.c.OpenStdin, b.c.WaitAttach = true, true, true
+	b.c.Terminal, b.c.OpenStdin, b.c.Attached = true, true, true
 	b.launch()
 	u := newUser(t, 33, 77)
 	c := b.attach()
