@@ -93,13 +93,13 @@ func (e *Engine) List() ([]*Container, error) {
 	return list, nil
 }
 
-// UsersOf returns the short ids of the containers made from an image.
+// UsersOf returns the names of the containers made from an image.
 func (e *Engine) UsersOf(imageID string) []string {
 	list, _ := e.List()
 	var users []string
 	for _, c := range list {
 		if c.ImageID == imageID {
-			users = append(users, c.ShortID())
+			users = append(users, c.Name)
 		}
 	}
 	return users

@@ -2,6 +2,7 @@ package image
 
 import (
 	"context"
+	"debug/elf"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -71,10 +72,27 @@ func (s *Store) hello() (*Image, error) {
 			return img, nil
 		}
 	}
+	if err := checkStatic(exe); err != nil {
+		return nil, fmt.Errorf("image hello: %w", err)
+	}
 	if err := s.makeHello(exe, key, id, config, created); err != nil {
 		return nil, fmt.Errorf("image hello: %w", err)
 	}
 	return s.loadHello(id)
+}
+
+// checkStatic makes sure that the program runs where there is nothing else.
+func checkStatic(exe *os.File) error {
+	f, err := elf.NewFile(exe)
+	if err != nil {
+		return err
+	}
+	for _, p := range f.Progs {
+		if p.Type == elf.PT_INTERP {
+			return errors.New("this loper was built with cgo and needs libraries that the image doesn't have; build it with CGO_ENABLED=0, as 'make' does")
+		}
+	}
+	return nil
 }
 
 func (s *Store) loadHello(id oci.Digest) (*Image, error) {

@@ -26,7 +26,7 @@ func (c *cli) acquire(ctx context.Context, store *image.Store, name string, n *c
 		return nil, fmt.Errorf("--platform: %w", err)
 	}
 	if n.pull != "always" || isBuiltin(name) {
-		img, err := store.Resolve(name)
+		img, err := store.Find(name)
 		if err == nil && (n.platform == "" || platform.Fit(img.Platform) > 0) {
 			return img, nil
 		}
