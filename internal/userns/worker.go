@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"strings"
+	"sync"
 
 	"loper.run/launch"
 
@@ -92,6 +93,11 @@ func (w Worker) Run(ctx context.Context) error {
 	return nil
 }
 
+// starting is held by the one Worker that is between its fork and its execve.
+// Two such children would each have a copy of the parent's end of the other's
+// socket: were the parent killed, both would wait for each other for ever.
+var starting sync.Mutex
+
 // start compiles and starts the way into the namespace: ids first, then the
 // standard streams and the files, then this program again.
 func (w Worker) start(files launch.Files) (*launch.Process, error) {
@@ -122,6 +128,8 @@ func (w Worker) start(files launch.Files) (*launch.Process, error) {
 	}
 	argv := append([]string{workerName + w.Name}, w.Args...)
 	p.Add(launch.Op{Call: launch.Execve, Args: []launch.Arg{launch.String("/proc/self/exe"), launch.Strings(argv), launch.Strings(os.Environ())}, Text: "execute " + w.Name})
+	starting.Lock()
+	defer starting.Unlock()
 	c, err := launch.Start(p, files, nil)
 	if err != nil {
 		return nil, err
