@@ -35,6 +35,9 @@ func (c *Container) status(locked bool) (Status, error) {
 	if err != nil {
 		return Status{}, err
 	}
+	if c.damage != nil && !alive {
+		return Status{State: Dead, Error: c.damage.Error()}, nil
+	}
 	if alive {
 		st, err := monitor.ReadState(c.RunDir())
 		if err == nil && ended(st) {

@@ -108,7 +108,7 @@ func (e *Engine) holds(dir, key, id string) bool {
 	if errors.Is(err, ErrNotFound) {
 		return !e.dropHalfMade(id)
 	}
-	if err != nil || c.claims(dir, key) {
+	if err != nil || c.damage != nil || c.claims(dir, key) {
 		return true
 	}
 	d, err := e.lockDir(id, unix.LOCK_EX|unix.LOCK_NB)

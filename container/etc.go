@@ -18,8 +18,9 @@ const (
 	resolvFile   = "resolv.conf"
 )
 
-// writeEtc writes the files for /etc into the container's directory, owned by
-// the container's root so that it may change them.
+// writeEtc writes the files for /etc, owned by the container's root so that it
+// may change them. They lie in RunDir, which is usually memory, as every start
+// makes them anew.
 func (c *Container) writeEtc(f *facts) error {
 	hosts, err := c.hosts(f)
 	if err != nil {
@@ -30,7 +31,7 @@ func (c *Container) writeEtc(f *facts) error {
 		return err
 	}
 	for name, text := range map[string][]byte{hostsFile: hosts, hostnameFile: []byte(c.hostname(f) + "\n"), resolvFile: resolv} {
-		path := c.file(name)
+		path := c.runFile(name)
 		if err := os.WriteFile(path, text, 0o644); err != nil {
 			return err
 		}
@@ -118,7 +119,7 @@ func (c *Container) networkFile(name string) ([]byte, error) {
 		if err != nil {
 			return nil, err
 		}
-		path = p.file(name)
+		path = p.runFile(name)
 	} else if c.Settings.Network != "host" {
 		return nil, nil
 	}

@@ -18,7 +18,7 @@ type facts struct {
 	devices  []hostDevice        // for --device and --privileged
 	seccomp  *specs.LinuxSeccomp // for the file of --security-opt seccomp=
 	ipcDirs  []string            // where the host shows its ipc namespace
-	dir      string              // the container's, with the generated files of /etc
+	dir      string              // with the generated files of /etc
 	volumes  string              // the directory of all volumes
 	init     string              // program of --init
 	hide     []string            // directories of the engine's own, hidden from a host image

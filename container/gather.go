@@ -18,7 +18,7 @@ import (
 // gather asks the host for what the container's config.json depends on.
 func (c *Container) gather() (*facts, error) {
 	e := c.engine
-	f := &facts{rootless: e.Rootless, dir: c.Dir(), volumes: e.path(volumeDir), joined: map[string]int{}}
+	f := &facts{rootless: e.Rootless, dir: c.RunDir(), volumes: e.path(volumeDir), joined: map[string]int{}}
 	for _, name := range c.Settings.peers() {
 		pid, err := e.peerPid(name)
 		if err != nil {

@@ -20,7 +20,7 @@ func (c *Container) Inspect(size bool) (*Inspect, error) {
 	}
 	i := &Inspect{
 		ID: c.ID, Created: c.Created, Name: "/" + c.Name, Image: c.ImageID, Driver: "overlay2", Platform: runtime.GOOS,
-		ResolvConfPath: c.file(resolvFile), HostnamePath: c.file(hostnameFile), HostsPath: c.file(hostsFile),
+		ResolvConfPath: c.runFile(resolvFile), HostnamePath: c.runFile(hostnameFile), HostsPath: c.runFile(hostsFile),
 		LogPath: c.LogPath(), ConfigPath: c.file(configFile),
 		State: InspectState{
 			Status: st.State, Running: st.Alive(), Paused: st.State == Paused, Dead: st.State == Dead, OOMKilled: st.OOMKilled,

@@ -45,7 +45,7 @@ func (c *Container) lock() (unlock func(), err error) {
 		d.Close()
 		return nil, err
 	}
-	c.Record = now.Record
+	c.Record, c.damage = now.Record, now.damage
 	return func() { d.Close() }, nil
 }
 
@@ -60,7 +60,7 @@ func (e *Engine) dropHalfMade(id string) bool {
 		return false // its creator lives, or we may not look
 	}
 	defer d.Close()
-	if _, err := os.Lstat(e.path(containerDir, id, recordFile)); !errors.Is(err, os.ErrNotExist) {
+	if _, err := e.read(id); !errors.Is(err, ErrNotFound) {
 		return false
 	}
 	if _, err := os.Lstat(e.path(containerDir, id, unfinishedFile)); err == nil && e.dropVolumesOf(id) != nil {

@@ -1,6 +1,7 @@
 package container
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -15,6 +16,10 @@ import (
 const (
 	recordFile = "container.json"
 	configFile = "config.json"
+	// The record's names while the container is being removed: a renaming says
+	// so faster than another file.
+	removingFile        = "removing.json"
+	removingVolumesFile = "removing-volumes.json"
 	// unfinishedFile is there while anonymous volumes may belong to a container
 	// that has no record yet.
 	unfinishedFile = "unfinished"
@@ -31,11 +36,15 @@ type Record struct {
 	ImageName string    `json:"imageName"`
 	Builtin   string    `json:"builtin,omitempty"` // host or hello
 	Image     Defaults  `json:"imageDefaults"`
-	Layers    []string  `json:"layers"`             // absolute directories, lowest first
-	Mounts    []Mount   `json:"mounts,omitempty"`   // Settings.Mounts and the image's volumes, all named
-	Range     int       `json:"range"`              // of user ids; -1: none
-	Removing  bool      `json:"removing,omitempty"` // on its way out; whoever sees it unlocked finishes the work
-	Volumes   bool      `json:"removeVolumes,omitempty"`
+	Layers    []string  `json:"layers"`           // absolute directories, lowest first
+	Mounts    []Mount   `json:"mounts,omitempty"` // Settings.Mounts and the image's volumes, all named
+	Range     int       `json:"range"`            // of user ids; -1: none
+
+	// Removing is told by the record's name: the container is on its way out,
+	// and whoever sees it unlocked finishes the work. RemoveVolumes: with its
+	// anonymous volumes.
+	Removing      bool `json:"-"`
+	RemoveVolumes bool `json:"-"`
 }
 
 // Container is one container as it was when it was looked up. Its methods ask
@@ -44,6 +53,7 @@ type Container struct {
 	Record
 	engine   *Engine
 	attached *attach.Client // made by Start, until Attach gives it away
+	damage   error          // what is wrong with the record
 }
 
 // ShortID is the first 12 digits of the id.
@@ -61,6 +71,8 @@ func (c *Container) LogPath() string { return c.file("ctr.log") }
 
 func (c *Container) file(name string) string { return filepath.Join(c.Dir(), name) }
 
+func (c *Container) runFile(name string) string { return filepath.Join(c.RunDir(), name) }
+
 // durability is that of the container's files: one that goes with its first
 // run is not worth waiting for the disk.
 func (c *Container) durability() atomicfile.Durability {
@@ -73,21 +85,42 @@ func (c *Container) save() error {
 
 // read loads the record of a container; ErrNotFound when there is none.
 func (e *Engine) read(id string) (*Container, error) {
-	data, err := os.ReadFile(e.path(containerDir, id, recordFile))
-	if errors.Is(err, os.ErrNotExist) {
+	var data []byte
+	var err error
+	c := &Container{engine: e}
+	for _, name := range []string{recordFile, removingFile, removingVolumesFile} {
+		data, err = os.ReadFile(e.path(containerDir, id, name))
+		c.Removing, c.RemoveVolumes = name != recordFile, name == removingVolumesFile
+		if !errors.Is(err, os.ErrNotExist) {
+			break
+		}
+	}
+	// A record that was not synced may be empty after a power cut.
+	if errors.Is(err, os.ErrNotExist) || err == nil && len(bytes.Trim(data, "\x00")) == 0 {
 		return nil, fmt.Errorf("%w: %s", ErrNotFound, id)
 	}
 	if err != nil {
 		return nil, err
 	}
-	c := &Container{engine: e}
-	if err := json.Unmarshal(data, &c.Record); err != nil {
-		return nil, fmt.Errorf("container %.12s: %s: %w", id, recordFile, err)
+	err = json.Unmarshal(data, &c.Record)
+	if err == nil && c.ID != id {
+		err = fmt.Errorf("it is of container %q", c.ID)
 	}
-	if c.ID != id {
-		return nil, fmt.Errorf("container %.12s: %s is of container %.12s", id, recordFile, c.ID)
+	if err != nil {
+		// It must not hide the others, and can still be removed.
+		c.Record = Record{ID: id, Name: id[:12], Range: noRange, Removing: c.Removing, RemoveVolumes: c.RemoveVolumes}
+		c.damage = fmt.Errorf("container %.12s: %s is damaged: %w", id, recordFile, err)
 	}
 	return c, nil
+}
+
+// writeJSON writes a file that nobody reads before it is whole.
+func writeJSON(path string, v any) error {
+	data, err := json.Marshal(v)
+	if err != nil {
+		return fmt.Errorf("encode %s: %w", path, err)
+	}
+	return os.WriteFile(path, data, 0o600)
 }
 
 // readJSON reads a file of the engine's own.

@@ -55,10 +55,20 @@ func (c *Container) removeLocked(o RemoveOptions) error {
 	if err := c.waitMonitor(ctx); err != nil {
 		return fmt.Errorf("remove container %s: %w", c.Name, err)
 	}
-	c.Removing, c.Record.Volumes = true, o.Volumes
-	if err := c.save(); err != nil {
+	return c.beginRemoval(o.Volumes)
+}
+
+// beginRemoval makes the removal of a locked container something that any
+// command may finish, and finishes it.
+func (c *Container) beginRemoval(volumes bool) error {
+	name := removingFile
+	if volumes {
+		name = removingVolumesFile
+	}
+	if err := os.Rename(c.file(recordFile), c.file(name)); err != nil {
 		return err
 	}
+	c.Removing, c.RemoveVolumes = true, volumes
 	return c.finishRemoval()
 }
 
@@ -69,7 +79,7 @@ func (c *Container) finishRemoval() error {
 	if err := c.cleanRuntime(); err != nil {
 		return err
 	}
-	if c.Record.Volumes {
+	if c.RemoveVolumes {
 		if err := c.removeAnonymous(); err != nil {
 			return err
 		}
@@ -86,7 +96,7 @@ func (c *Container) finishRemoval() error {
 		os.Chmod(c.file(filepath.Join(workDir, "work")), 0o700)
 	}
 	for _, entry := range entries {
-		if entry.Name() != recordFile {
+		if entry.Name() != removingFile && entry.Name() != removingVolumesFile {
 			if err := c.engine.removeTree(c.file(entry.Name())); err != nil {
 				return err
 			}

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -175,8 +176,7 @@ func TestRepair(t *testing.T) {
 	d.Close()
 
 	// A removal that was begun.
-	c.Removing = true
-	if err := c.save(); err != nil {
+	if err := os.Rename(c.file(recordFile), c.file(removingFile)); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := e.Find("taken"); !errors.Is(err, ErrNotFound) {
@@ -186,6 +186,37 @@ func TestRepair(t *testing.T) {
 	c = e.create(Settings{Name: "taken", Command: []string{"true"}})
 	if err := os.Remove(c.file(recordFile)); err != nil {
 		t.Fatal(err)
+	}
+	if list, err := e.List(); err != nil || len(list) != 0 {
+		t.Error(list, err)
+	}
+	// A record that was lost with the power, and one that is damaged.
+	c = e.create(Settings{Name: "taken", Command: []string{"true"}})
+	if err := os.Truncate(c.file(recordFile), 0); err != nil {
+		t.Fatal(err)
+	}
+	if list, err := e.List(); err != nil || len(list) != 0 {
+		t.Error(list, err)
+	}
+	c = e.create(Settings{Name: "taken", Command: []string{"true"}})
+	if err := os.Truncate(c.file(recordFile), 10); err != nil {
+		t.Fatal(err)
+	}
+	list, err := e.List()
+	if err != nil || len(list) != 1 {
+		t.Fatal(list, err)
+	}
+	if st, err := list[0].Status(); err != nil || st.State != Dead || st.Error == "" {
+		t.Errorf("%+v, %v", st, err)
+	}
+	if err := list[0].Start(StartOptions{}); err == nil || !strings.Contains(err.Error(), "damaged") {
+		t.Errorf("a damaged container starts: %v", err)
+	}
+	if _, err := e.take(nameDir, "taken", gone); err == nil {
+		t.Error("the name of a damaged container was given away")
+	}
+	if err := list[0].Remove(RemoveOptions{}); err != nil {
+		t.Error(err)
 	}
 	if list, err := e.List(); err != nil || len(list) != 0 {
 		t.Error(list, err)

@@ -48,6 +48,9 @@ func (c *Container) Start(o StartOptions) error {
 	if err != nil || st.Alive() {
 		return err
 	}
+	if c.damage != nil {
+		return c.damage
+	}
 	err = c.start(o)
 	if err == nil {
 		return nil
@@ -103,7 +106,7 @@ func (c *Container) start(o StartOptions) error {
 	if err := c.writeEtc(f); err != nil {
 		return err
 	}
-	if err := atomicfile.WriteJSON(c.file(configFile), spec, 0o600, atomicfile.Volatile); err != nil {
+	if err := writeJSON(c.file(configFile), spec); err != nil {
 		return err
 	}
 	if err := atomicfile.WriteJSON(c.file(monitor.ConfigFile), config, 0o600, c.durability()); err != nil {
