@@ -38,6 +38,9 @@ func (c *compiler) openIn(p string, flags uint64, to launch.Slot, text, field st
 
 // ensure opens the place of a mount in the container, as a directory or as a
 // file, and makes what is missing of it. The slot holds an O_PATH descriptor.
+//
+// Three tries, the likeliest first: it is there; only its last part is missing;
+// more is.
 func (c *compiler) ensure(dest string, dir bool, field string) launch.Slot {
 	target := c.p.NewSlot()
 	clean := strings.TrimPrefix(path.Clean("/"+dest), "/")
@@ -50,31 +53,48 @@ func (c *compiler) ensure(dest string, dir bool, field string) launch.Slot {
 	}
 	text := "find " + dest + " in the container"
 	first := c.p.Add(c.openIn(clean, flags, target, text, field))
-
-	parent, soFar := c.root, ""
-	names := strings.Split(clean, "/")
-	for i, name := range names {
-		last := i == len(names)-1
-		text := "make " + dest + " in the container"
-		made := launch.Op{
-			Call: launch.Mkdirat, Args: []launch.Arg{launch.Result(parent), launch.String(name), launch.Int(0o755)},
-			Text: text, Field: field, Accept: []launch.Accept{{Errno: unix.EEXIST}},
-		}
-		if last && !dir {
-			made.Call = launch.Mknodat
-			made.Args = []launch.Arg{launch.Result(parent), launch.String(name), launch.Int(unix.S_IFREG | 0o644), launch.Int(0)}
-		}
-		c.add(made)
-		soFar = path.Join(soFar, name)
-		if !last {
-			parent = c.p.NewSlot()
-			c.add(c.openIn(soFar, unix.O_PATH|unix.O_DIRECTORY, parent, text, field))
-		}
+	parent := c.root
+	if names := strings.Split(clean, "/"); len(names) > 1 {
+		parent = c.ensureParents(names[:len(names)-1], "make "+dest+" in the container", field)
 	}
+	last := launch.Op{
+		Call: launch.Mkdirat, Args: []launch.Arg{launch.Result(parent), launch.String(path.Base(clean)), launch.Int(0o755)},
+		Text: "make " + dest + " in the container", Field: field, Accept: []launch.Accept{{Errno: unix.EEXIST}},
+	}
+	if !dir {
+		last.Call = launch.Mknodat
+		last.Args = []launch.Arg{launch.Result(parent), launch.String(path.Base(clean)), launch.Int(unix.S_IFREG | 0o644), launch.Int(0)}
+	}
+	c.add(last)
 	end := c.p.Add(c.openIn(clean, flags, target, text, field))
 	c.p.Ops[first].Skip = end - first
 	c.p.Ops[first].Accept = []launch.Accept{{Errno: unix.ENOENT}}
 	return target
+}
+
+// ensureParents opens a directory of the container after making it and those
+// above it. Each is opened below the root again, so that a link is resolved
+// inside.
+func (c *compiler) ensureParents(names []string, text, field string) launch.Slot {
+	to := c.p.NewSlot()
+	whole := path.Join(names...)
+	first := c.p.Add(c.openIn(whole, unix.O_PATH|unix.O_DIRECTORY, to, text, field))
+	above := c.root
+	for i, name := range names {
+		c.add(launch.Op{
+			Call: launch.Mkdirat, Args: []launch.Arg{launch.Result(above), launch.String(name), launch.Int(0o755)},
+			Text: text, Field: field, Accept: []launch.Accept{{Errno: unix.EEXIST}},
+		})
+		next := to
+		if i < len(names)-1 {
+			next = c.p.NewSlot()
+		}
+		c.add(c.openIn(path.Join(names[:i+1]...), unix.O_PATH|unix.O_DIRECTORY, next, text, field))
+		above = next
+	}
+	c.p.Ops[first].Skip = len(c.p.Ops) - 1 - first
+	c.p.Ops[first].Accept = []launch.Accept{{Errno: unix.ENOENT}}
+	return to
 }
 
 func openFlags(flags uint64) string {

@@ -28,26 +28,33 @@ func Write(path string, data []byte, mode os.FileMode, d Durability) error {
 	if err != nil {
 		return err
 	}
-	defer os.Remove(f.Name())
-	defer f.Close()
-	if _, err := f.Write(data); err != nil {
-		return err
-	}
-	if err := f.Chmod(mode); err != nil {
-		return err
-	}
-	if d == Durable {
-		if err := f.Sync(); err != nil {
-			return err
-		}
-	}
-	if err := os.Rename(f.Name(), path); err != nil {
+	if err := replace(f, path, data, mode, d); err != nil {
+		os.Remove(f.Name())
 		return err
 	}
 	if d == Durable {
 		return SyncDir(filepath.Dir(path))
 	}
 	return nil
+}
+
+// replace fills the temporary file, closes it and gives it its name.
+func replace(f *os.File, path string, data []byte, mode os.FileMode, d Durability) error {
+	defer f.Close()
+	if _, err := f.Write(data); err != nil {
+		return err
+	}
+	if mode != 0o600 { // what it was created with
+		if err := f.Chmod(mode); err != nil {
+			return err
+		}
+	}
+	if d == Durable {
+		if err := f.Sync(); err != nil {
+			return err
+		}
+	}
+	return os.Rename(f.Name(), path)
 }
 
 // WriteJSON replaces path with the JSON of v.
