@@ -526,7 +526,7 @@ func TestTagAndRemoveImages(t *testing.T) {
 		e.must("run", "--rm", "busybox", "true")
 		e.start("--name", "user", "busybox", "sleep", "100")
 		id := strings.Fields(e.must("images", "-q"))[0]
-		e.mustFail(1, []string{"user"}, "rmi", "-f", id)
+		e.mustFail(1, []string{"used by"}, "rmi", "-f", id)
 		e.must("rm", "-f", "user")
 		e.must("rmi", "busybox")
 		for _, id := range strings.Fields(e.must("images", "-aq")) {

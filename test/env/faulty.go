@@ -2,6 +2,7 @@ package env
 
 import (
 	"io"
+	"log"
 	"net/http"
 	"net/http/httptest"
 	"strconv"
@@ -36,7 +37,9 @@ func NewFaulty(t testing.TB) *Faulty {
 // NewFaultyTLS is the same over HTTPS, with a certificate nobody knows (Server.Certificate).
 func NewFaultyTLS(t testing.TB) *Faulty {
 	f := unstarted()
-	f.Server = httptest.NewTLSServer(f)
+	f.Server = httptest.NewUnstartedServer(f)
+	f.Server.Config.ErrorLog = log.New(io.Discard, "", 0) // clients that do not trust it are what it is for
+	f.Server.StartTLS()
 	f.Addr = f.Server.Listener.Addr().String()
 	t.Cleanup(f.Server.Close)
 	return f
