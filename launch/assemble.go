@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 	"syscall"
 	"unsafe"
 )
@@ -125,13 +126,17 @@ func (im *image) readsMemory(s *step, args []Arg) error {
 func (im *image) value(s *step, a Arg) (uintptr, error) {
 	switch a.kind {
 	case argString:
-		return im.pointer(append([]byte(a.text), 0)), nil
+		return im.text(a.text)
 	case argBytes:
 		return im.pointer(append([]byte(nil), a.data...)), nil
 	case argStrings:
 		words := make([]uintptr, len(a.list)+1)
 		for i, text := range a.list {
-			words[i] = im.pointer(append([]byte(text), 0))
+			p, err := im.text(text)
+			if err != nil {
+				return 0, err
+			}
+			words[i] = p
 		}
 		im.keep = append(im.keep, words)
 		return uintptr(unsafe.Pointer(&words[0])), nil
@@ -169,6 +174,15 @@ func (im *image) value(s *step, a Arg) (uintptr, error) {
 	default:
 		return uintptr(a.value), nil
 	}
+}
+
+// text ends a string by NUL. One inside would make the kernel see another
+// string than those who checked it.
+func (im *image) text(s string) (uintptr, error) {
+	if strings.IndexByte(s, 0) >= 0 {
+		return 0, fmt.Errorf("%q contains a NUL byte", s)
+	}
+	return im.pointer(append([]byte(s), 0)), nil
 }
 
 func (im *image) pointer(b []byte) uintptr {

@@ -18,6 +18,8 @@ const (
 	stepReport            // report failures to another descriptor
 	stepLoad              // take a descriptor out of a received message
 	stepAnnounce          // tell the parent how far the program is
+	stepReady             // tell the parent that only the execve is left
+	stepSpawn             // do a few steps in a process aside
 )
 
 // The system calls that programs are made of.
@@ -31,7 +33,6 @@ var (
 	Execve        = Call{Name: "execve", nr: unix.SYS_EXECVE}
 	Faccessat2    = Call{Name: "faccessat2", nr: unix.SYS_FACCESSAT2}
 	Fchdir        = Call{Name: "fchdir", nr: unix.SYS_FCHDIR}
-	Fchmod        = Call{Name: "fchmod", nr: unix.SYS_FCHMOD}
 	Fchown        = Call{Name: "fchown", nr: unix.SYS_FCHOWN}
 	Fchownat      = Call{Name: "fchownat", nr: unix.SYS_FCHOWNAT}
 	Fcntl         = Call{Name: "fcntl", nr: unix.SYS_FCNTL}
@@ -40,6 +41,7 @@ var (
 	Fsopen        = Call{Name: "fsopen", nr: unix.SYS_FSOPEN}
 	Fstatfs       = Call{Name: "fstatfs", nr: unix.SYS_FSTATFS}
 	Ioctl         = Call{Name: "ioctl", nr: unix.SYS_IOCTL}
+	Lseek         = Call{Name: "lseek", nr: unix.SYS_LSEEK}
 	Mkdirat       = Call{Name: "mkdirat", nr: unix.SYS_MKDIRAT}
 	Mknodat       = Call{Name: "mknodat", nr: unix.SYS_MKNODAT}
 	MountSetattr  = Call{Name: "mount_setattr", nr: unix.SYS_MOUNT_SETATTR}
@@ -49,18 +51,17 @@ var (
 	Openat2       = Call{Name: "openat2", nr: unix.SYS_OPENAT2}
 	Personality   = Call{Name: "personality", nr: unix.SYS_PERSONALITY}
 	PivotRoot     = Call{Name: "pivot_root", nr: unix.SYS_PIVOT_ROOT}
-	Ppoll         = Call{Name: "ppoll", nr: unix.SYS_PPOLL}
 	Prctl         = Call{Name: "prctl", nr: unix.SYS_PRCTL}
 	Prlimit       = Call{Name: "prlimit64", nr: unix.SYS_PRLIMIT64}
 	Keyctl        = Call{Name: "keyctl", nr: unix.SYS_KEYCTL}
 	Recvfrom      = Call{Name: "recvfrom", nr: unix.SYS_RECVFROM}
 	Recvmsg       = Call{Name: "recvmsg", nr: unix.SYS_RECVMSG}
-	Read          = Call{Name: "read", nr: unix.SYS_READ}
 	Seccomp       = Call{Name: "seccomp", nr: unix.SYS_SECCOMP}
 	Sendmsg       = Call{Name: "sendmsg", nr: unix.SYS_SENDMSG}
 	Setdomainname = Call{Name: "setdomainname", nr: unix.SYS_SETDOMAINNAME}
 	Setgroups     = Call{Name: "setgroups", nr: unix.SYS_SETGROUPS}
 	Sethostname   = Call{Name: "sethostname", nr: unix.SYS_SETHOSTNAME}
+	Setitimer     = Call{Name: "setitimer", nr: unix.SYS_SETITIMER}
 	Setns         = Call{Name: "setns", nr: unix.SYS_SETNS}
 	Setresgid     = Call{Name: "setresgid", nr: unix.SYS_SETRESGID}
 	Setresuid     = Call{Name: "setresuid", nr: unix.SYS_SETRESUID}
@@ -73,6 +74,7 @@ var (
 	Umask         = Call{Name: "umask", nr: unix.SYS_UMASK}
 	Umount2       = Call{Name: "umount2", nr: unix.SYS_UMOUNT2}
 	Unshare       = Call{Name: "unshare", nr: unix.SYS_UNSHARE}
+	Wait4         = Call{Name: "wait4", nr: unix.SYS_WAIT4}
 	Write         = Call{Name: "write", nr: unix.SYS_WRITE}
 )
 
@@ -87,11 +89,18 @@ var (
 	Load = Call{Name: "load", step: stepLoad}
 	// Announce tells the parent that the program came this far.
 	Announce = Call{Name: "announce", step: stepAnnounce}
-	// Fork goes on in a second child with the CLONE_ flags of its argument, a sibling of the first one, which
-	// tells the parent the new process id and ends. It is how a process
-	// enters a pid namespace that it joined.
+	// Fork goes on in a second child with the CLONE_ flags of its argument, a
+	// sibling of the first one, which tells the parent the new process id and
+	// ends. It is how a process enters a pid namespace that it joined.
 	Fork = Call{Name: "fork", step: stepFork, nr: unix.SYS_CLONE}
 	// ReportTo sends what fails from here on to the descriptor in its
 	// argument.
 	ReportTo = Call{Name: "report_to", step: stepReport}
+	// Ready tells the parent that only the execve is left to do. Without it
+	// the first execve does so, which a seccomp filter may not let it.
+	Ready = Call{Name: "ready", step: stepReady}
+	// Spawn makes a process aside, a child of this one, that walks the
+	// following operations up to Skip and has to end them with an execve of
+	// its own. This process leaves them out; the result is the other's id.
+	Spawn = Call{Name: "spawn", step: stepSpawn}
 )

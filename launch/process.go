@@ -133,7 +133,10 @@ func (c *Process) adopt(pid int) error {
 	}
 	fd, err := unix.PidfdOpen(pid, 0)
 	if err != nil {
-		return fmt.Errorf("open the second child %d: %w", pid, err)
+		// Our child, not waited for: the id is its own.
+		unix.Kill(pid, unix.SIGKILL)
+		c.pid = pid
+		return errors.Join(fmt.Errorf("open the second child %d: %w", pid, err), c.reap())
 	}
 	c.pidfd.Close()
 	c.pid, c.pidfd = pid, os.NewFile(uintptr(fd), "pidfd")
@@ -159,8 +162,11 @@ func (c *Process) Send(files ...*os.File) error {
 }
 
 // Kill ends the process, whatever it is by now.
-func (c *Process) Kill() error {
-	return unix.PidfdSendSignal(int(c.pidfd.Fd()), unix.SIGKILL, nil, 0)
+func (c *Process) Kill() error { return c.Signal(unix.SIGKILL) }
+
+// Signal sends a signal to the process and never to another that got its id.
+func (c *Process) Signal(s syscall.Signal) error {
+	return os.NewSyscallError("pidfd_send_signal", unix.PidfdSendSignal(int(c.pidfd.Fd()), s, nil, 0))
 }
 
 // Wait waits until the process ends and reaps it.

@@ -80,6 +80,7 @@ type walker struct {
 	socket uintptr // where reports go
 	other  uintptr // the parent's end of the socket, which must not stay open here
 	report report
+	ready  bool // the parent was told that the execve comes next
 }
 
 // walk runs the steps in order and ends the process: as another program, or
@@ -108,7 +109,9 @@ func walk(w *walker) {
 			if s.result != 0 {
 				w.slots[s.result] = r
 			}
-			i += int(s.skip)
+			if s.kind != stepSpawn || r != 0 { // the process aside takes what this one skips
+				i += int(s.skip)
+			}
 			continue
 		}
 		ok := false
@@ -148,6 +151,13 @@ func take(w *walker, s *step, index int) (uintptr, syscall.Errno) {
 		return 0, 0
 	case stepAnnounce:
 		return 0, tell(w, reportAnnounce, index, 0)
+	case stepReady:
+		w.ready = true
+		return 0, tell(w, reportExec, index, 0)
+	case stepSpawn:
+		pid, _, errno := syscall.RawSyscall6(unix.SYS_CLONE, uintptr(unix.SIGCHLD), 0, 0, 0, 0, 0)
+		w.ready = w.ready || errno == 0 && pid == 0 // the execve of the process aside is nobody's news
+		return pid, errno
 	case stepFork:
 		pid, _, errno := syscall.RawSyscall6(unix.SYS_CLONE, s.args[0]|unix.CLONE_PARENT|uintptr(unix.SIGCHLD), 0, 0, 0, 0, 0)
 		if errno == 0 && pid != 0 {
@@ -158,7 +168,8 @@ func take(w *walker, s *step, index int) (uintptr, syscall.Errno) {
 		}
 		return 0, errno
 	}
-	if s.nr == unix.SYS_EXECVE {
+	if s.nr == unix.SYS_EXECVE && !w.ready {
+		w.ready = true
 		tell(w, reportExec, index, 0)
 	}
 	for {

@@ -34,7 +34,7 @@ func parseCapabilities(c *specs.LinuxCapabilities, field string, warnings *[]str
 		for i, name := range set.names {
 			bit, ok := capabilityBit(name)
 			if !ok {
-				*warnings = append(*warnings, fmt.Sprintf("%s.%s[%d]: unknown capability %q is left out", field, set.name, i, name))
+				*warnings = append(*warnings, fmt.Sprintf("config.json: %s.%s[%d]: unknown capability %q is left out", field, set.name, i, name))
 				continue
 			}
 			*set.mask |= 1 << bit
@@ -44,6 +44,23 @@ func parseCapabilities(c *specs.LinuxCapabilities, field string, warnings *[]str
 		return s, badField(field+".effective", "has capabilities that are not in permitted")
 	}
 	return s, nil
+}
+
+// keepAvailable leaves out what the caller has not got itself. In a user
+// namespace of its own the container can have all.
+func (c *compiler) keepAvailable(s *capabilitySets, field string) {
+	if c.host.Capabilities == 0 || has(c.spec, specs.UserNamespace) {
+		return
+	}
+	missing := (s.permitted | s.inheritable) &^ c.host.Capabilities
+	for bit := range uint(64) {
+		if missing&(1<<bit) != 0 {
+			c.warn(field, "CAP_%s is left out: the runtime has not got it itself", upper(capability.Cap(bit).String()))
+		}
+	}
+	for _, set := range []*uint64{&s.effective, &s.permitted, &s.inheritable, &s.ambient} {
+		*set &= c.host.Capabilities
+	}
 }
 
 func capabilityBit(name string) (uint, bool) {

@@ -30,6 +30,13 @@ type Host struct {
 	Groups map[string]string
 	// Arch is the machine's GOARCH, for seccomp.
 	Arch string
+	// Files, when not 0, is the hard limit of open files of a caller that
+	// raised its soft limit to it, as Go programs do at their start.
+	Files uint64
+	// Capabilities, when not 0, are all that the caller may give away.
+	Capabilities uint64
+	// AppArmor and SELinux tell that the kernel enforces them.
+	AppArmor, SELinux bool
 }
 
 // Hierarchy is a cgroup v1 hierarchy: its directory below /sys/fs/cgroup and
@@ -43,10 +50,15 @@ type Settings struct {
 	// Gate makes the program wait before the container's execve until
 	// somebody connects to the Input "gate".
 	Gate bool
+	// Recorded makes the program wait until its maker wrote down its process
+	// id. (So does Gate.)
+	Recorded bool
 	// Bound makes the container die with the thread that started it.
 	Bound bool
 	// PreserveFDs is how many descriptors from 3 on the container inherits.
 	PreserveFDs int
+	// exec tells that the process joins a container that is there.
+	exec bool
 	// NoKeyring leaves the session keyring of the caller to the container.
 	NoKeyring bool
 }
@@ -63,6 +75,7 @@ type Compiled struct {
 	Program   *launch.Program
 	Handovers []Handover
 	Warnings  []string
+	gate      bool // it stops before its execve
 }
 
 // compiler is the state of one compile.
@@ -75,7 +88,9 @@ type compiler struct {
 	handovers []Handover
 	handed    []launch.Slot
 	root      launch.Slot // the container's root directory
-	null      launch.Slot // the host's /dev/null, if masks or devices need it
+	hostRoot  launch.Slot // the host's, when its mounts were not parted from the host's at once
+	null      launch.Slot // the host's /dev/null, if masks need it
+	hooks     hookSlots
 	dev       launch.Slot // the container's /dev
 	console   launch.Slot // the container's end of the terminal
 	filter    seccomp.Filter
@@ -88,18 +103,33 @@ func (c *compiler) add(ops ...launch.Op) { c.p.Add(ops...) }
 // nothing but its arguments.
 func Compile(spec *specs.Spec, host Host, set Settings) (*Compiled, error) {
 	c := &compiler{p: &launch.Program{}, spec: spec, host: host, set: set, ns: planNamespaces(spec.Linux.Namespaces)}
+	process := spec.Process
+	if process == nil {
+		if !set.Gate {
+			return nil, badField("process", "is missing")
+		}
+		process = &specs.Process{Cwd: "/"} // create makes the container, and start fails
+	}
 	if err := c.check(); err != nil {
+		return nil, err
+	}
+	if !has(spec, specs.MountNamespace) {
+		return nil, badField("linux.namespaces", "has no mount namespace; Loper doesn't run a container on the host's mounts")
+	}
+	if err := c.unsupported(); err != nil {
+		return nil, err
+	}
+	if err := c.unsupportedProcess(process, "process"); err != nil {
 		return nil, err
 	}
 	c.p.Namespaces = c.ns.born
 	c.planHandovers()
 
+	c.leaveLock()
+	c.oomScore(process, !c.ns.user)
 	c.joinCgroup()
 	c.enterNamespaces()
 	c.add(quiet, launch.Op{Call: launch.Umask, Args: []launch.Arg{launch.Int(0)}, Text: "give files the modes that are asked for"})
-	if !c.hasMounts() {
-		return nil, badField("linux.namespaces", "has no mount namespace; Loper doesn't run a container on the host's mounts")
-	}
 	c.enterCgroupNamespace()
 	c.stopPropagation()
 	c.openNull()
@@ -113,25 +143,21 @@ func Compile(spec *specs.Spec, host Host, set Settings) (*Compiled, error) {
 		return nil, err
 	}
 	c.terminal()
-	if spec.Process != nil {
-		c.ensure(spec.Process.Cwd, true, "process.cwd")
-	}
+	c.ensure(process.Cwd, true, "process.cwd")
 	if err := c.kernelSettings(); err != nil {
 		return nil, err
 	}
 	c.loopback()
-	c.pivot()
 	c.protect()
-	if spec.Process == nil {
-		return nil, badField("process", "is missing")
-	}
-	if err := c.process(spec.Process, "process"); err != nil {
+	c.hooksBeforePivot()
+	c.pivot()
+	c.readonlyRoot()
+	c.sharePropagation()
+	if err := c.process(process, "process"); err != nil {
 		return nil, err
 	}
-	return &Compiled{Program: c.p, Handovers: c.handovers, Warnings: c.warnings}, nil
+	return &Compiled{Program: c.p, Handovers: c.handovers, Warnings: c.warnings, gate: set.Gate}, nil
 }
-
-func (c *compiler) hasMounts() bool { return has(c.spec, specs.MountNamespace) }
 
 // check compiles what can fail before the first operation is made.
 func (c *compiler) check() error {
@@ -145,6 +171,15 @@ func (c *compiler) check() error {
 		return badField("linux.seccomp", "SCMP_ACT_NOTIFY is not supported yet")
 	}
 	return nil
+}
+
+// lockInput names the lock of the state directory, which only the maker of the
+// container may hold on to.
+const lockInput = "lock"
+
+// leaveLock lets go of the lock before anything can take long.
+func (c *compiler) leaveLock() {
+	c.add(launch.Op{Call: launch.Close, Args: []launch.Arg{launch.Input(lockInput)}, Text: "leave the state directory to the parent"})
 }
 
 // joinCgroup moves the process into the container's groups. It has one thread,

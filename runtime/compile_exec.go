@@ -13,6 +13,7 @@ const containerInput = "container"
 // CompileExec turns a process into the program that runs it in a container
 // that spec started.
 func CompileExec(spec *specs.Spec, p *specs.Process, host Host, set Settings) (*Compiled, error) {
+	set.exec = true
 	c := &compiler{p: &launch.Program{}, spec: spec, host: host, set: set}
 	if err := c.check(); err != nil {
 		return nil, err
@@ -20,6 +21,10 @@ func CompileExec(spec *specs.Spec, p *specs.Process, host Host, set Settings) (*
 	if err := validateProcess("process", p); err != nil {
 		return nil, err
 	}
+	if err := c.unsupportedProcess(p, "process"); err != nil {
+		return nil, err
+	}
+	c.oomScore(p, true)
 	c.joinCgroup()
 	c.add(quiet)
 	var flags uintptr

@@ -117,13 +117,17 @@ func (c *compiler) makeDevice(d device) {
 	parent := c.ensureDirOnce(dir, d.field)
 	text := "make the device " + d.path
 	var number uint64
-	if d.kind != unix.S_IFIFO {
+	if d.kind == unix.S_IFIFO {
+		d.major, d.minor = 0, 0
+	} else {
 		number = unix.Mkdev(d.major, d.minor)
 	}
-	c.add(launch.Op{
+	made := c.p.Add(launch.Op{
 		Call: launch.Mknodat, Args: []launch.Arg{launch.Result(parent), launch.String(name), launch.Int(d.kind | d.mode), launch.Int(number)},
 		Text: text, Field: d.field, Accept: []launch.Accept{{Errno: unix.EEXIST}},
 	})
+	c.checkDevice(launch.Result(parent), name, d, text) // something is there already
+	c.p.Ops[made].Skip = len(c.p.Ops) - made - 1
 	if d.uid != 0 || d.gid != 0 {
 		c.add(launch.Op{
 			Call: launch.Fchownat, Args: []launch.Arg{launch.Result(parent), launch.String(name), launch.Int(d.uid), launch.Int(d.gid), launch.Flags(unix.AT_SYMLINK_NOFOLLOW, "AT_SYMLINK_NOFOLLOW")},
@@ -141,39 +145,52 @@ func (c *compiler) bindDevice(d device) {
 		return
 	}
 	text := "bind the host's device " + d.path
-	tree := c.hostDevice(d, text)
+	node, tree := c.hostDevice(d, text), c.p.NewSlot()
+	c.add(copyMount(node, tree, text, d.field))
 	c.add(moveMount(tree, c.ensure(d.path, false, d.field), text, d.field))
 }
 
-// hostDevice opens a copy of the mount of a device node of the host.
+// copyMount copies the mount of the file behind a descriptor, which must be
+// attached: kernels before 6.15 copy no others.
+func copyMount(from, to launch.Slot, text, field string) launch.Op {
+	return launch.Op{
+		Call:   launch.OpenTree,
+		Args:   []launch.Arg{launch.Result(from), launch.String(""), launch.Flags(unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC|unix.AT_EMPTY_PATH, "OPEN_TREE_CLONE|AT_EMPTY_PATH")},
+		Result: to, Text: text, Field: field,
+	}
+}
+
+// hostDevice opens a device node of the host.
 func (c *compiler) hostDevice(d device, text string) launch.Slot {
-	node, tree, st := c.p.NewSlot(), c.p.NewSlot(), c.p.NewBuffer()
+	node := c.p.NewSlot()
+	c.add(launch.Op{
+		Call:   launch.Openat2,
+		Args:   []launch.Arg{launch.Int(unix.AT_FDCWD), launch.String(d.path), openHow(unix.O_PATH|unix.O_NOFOLLOW, 0, unix.RESOLVE_NO_MAGICLINKS), launch.Int(openHowSize)},
+		Result: node, Text: text, Field: d.field,
+	})
+	c.checkDevice(launch.Result(node), "", d, text)
+	return node
+}
+
+// checkDevice makes sure that a file is the device. The name is below the
+// directory at, or empty for the file behind at itself.
+func (c *compiler) checkDevice(at launch.Arg, name string, d device, text string) {
+	st := c.p.NewBuffer()
 	c.add(
 		launch.Op{
-			Call:   launch.Openat2,
-			Args:   []launch.Arg{launch.Int(unix.AT_FDCWD), launch.String(d.path), openHow(unix.O_PATH|unix.O_NOFOLLOW, 0, unix.RESOLVE_NO_MAGICLINKS), launch.Int(openHowSize)},
-			Result: node, Text: text, Field: d.field,
-		},
-		launch.Op{
-			Call: launch.Statx, Args: []launch.Arg{launch.Result(node), launch.String(""), launch.Flags(unix.AT_EMPTY_PATH, "AT_EMPTY_PATH"), launch.Int(unix.STATX_BASIC_STATS), st},
+			Call: launch.Statx, Args: []launch.Arg{at, launch.String(name), launch.Flags(unix.AT_EMPTY_PATH|unix.AT_SYMLINK_NOFOLLOW, "AT_EMPTY_PATH|AT_SYMLINK_NOFOLLOW"), launch.Int(unix.STATX_BASIC_STATS), st},
 			Text: text, Field: d.field,
 		},
 		// struct statx: stx_mode is the 16 bits at 28, stx_rdev_major and _minor are at 128.
 		launch.Op{
 			Call: launch.Check, Args: []launch.Arg{st, launch.Int(24), launch.Int(int(unix.ENXIO)), launch.Int(uint64(unix.S_IFMT) << 32), launch.Int(uint64(d.kind) << 32)},
-			Text: text + ": it is something else", Field: d.field,
+			Text: text + ": what is there is something else", Field: d.field,
 		},
 		launch.Op{
 			Call: launch.Check, Args: []launch.Arg{st, launch.Int(128), launch.Int(int(unix.ENXIO)), launch.Int(^uint64(0)), launch.Int(uint64(d.minor)<<32 | uint64(d.major))},
-			Text: fmt.Sprintf("%s: it is not %d:%d", text, d.major, d.minor), Field: d.field,
-		},
-		launch.Op{
-			Call:   launch.OpenTree,
-			Args:   []launch.Arg{launch.Result(node), launch.String(""), launch.Flags(unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC|unix.AT_EMPTY_PATH, "OPEN_TREE_CLONE|AT_EMPTY_PATH")},
-			Result: tree, Text: text, Field: d.field,
+			Text: fmt.Sprintf("%s: what is there is not %d:%d", text, d.major, d.minor), Field: d.field,
 		},
 	)
-	return tree
 }
 
 // ensureDirOnce opens a directory of the container, the usual /dev only once.

@@ -25,13 +25,22 @@ type ExecOptions struct {
 }
 
 // Process is a process that Exec started. It is a child of the caller.
-type Process struct{ p *launch.Process }
+type Process struct {
+	p        *launch.Process
+	warnings []string
+}
 
 // Pid is its process id in the caller's pid namespace.
 func (p *Process) Pid() int { return p.p.Pid() }
 
 // Pidfd refers to it. It is closed with the Process.
 func (p *Process) Pidfd() *os.File { return p.p.Pidfd() }
+
+// Signal sends it a signal.
+func (p *Process) Signal(s syscall.Signal) error { return p.p.Signal(s) }
+
+// Warnings are what its configuration asks for in vain, a line each.
+func (p *Process) Warnings() []string { return p.warnings }
 
 // Wait waits for its end.
 func (p *Process) Wait() (syscall.WaitStatus, error) { return p.p.Wait() }
@@ -41,6 +50,9 @@ func (p *Process) Close() { p.p.Close() }
 
 // Exec runs one more process in the container. The caller becomes its parent.
 func (c *Container) Exec(o ExecOptions) (_ *Process, err error) {
+	if o.Process == nil {
+		return nil, badField("process", "is missing")
+	}
 	spec, err := c.Spec()
 	if err != nil {
 		return nil, err
@@ -61,7 +73,7 @@ func (c *Container) Exec(o ExecOptions) (_ *Process, err error) {
 	if err := s.openCgroup(); err != nil {
 		return nil, err
 	}
-	host := lookAtHost(spec)
+	host := lookAtHost(spec, o.Process)
 	host.CgroupTasks = s.tasks
 	compiled, err := CompileExec(spec, o.Process, host, Settings{Bound: !o.Detached, PreserveFDs: o.PreserveFDs})
 	if err != nil {
@@ -79,16 +91,13 @@ func (c *Container) Exec(o ExecOptions) (_ *Process, err error) {
 	if err != nil {
 		return nil, execError(err, o.Process)
 	}
-	return &Process{p}, nil
+	return &Process{p, compiled.Warnings}, nil
 }
 
 func (s *starting) execute(program *launch.Program, process *specs.Process) (*launch.Process, error) {
 	p, err := launch.Start(program, s.files, s.into)
 	if err != nil {
 		return nil, err
-	}
-	if process.OOMScoreAdj != nil {
-		err = setOOMScore(p.Pid(), *process.OOMScoreAdj)
 	}
 	for err == nil {
 		var text string

@@ -12,7 +12,7 @@ import (
 )
 
 // lookAtHost gathers what the compile needs to know of this machine.
-func lookAtHost(spec *specs.Spec) Host {
+func lookAtHost(spec *specs.Spec, p *specs.Process) Host {
 	h := Host{
 		Privileged: userns.Privileged(),
 		Arch:       goruntime.GOARCH,
@@ -20,6 +20,22 @@ func lookAtHost(spec *specs.Spec) Host {
 			st, err := os.Stat(path)
 			return err == nil && !st.IsDir()
 		},
+	}
+	if p != nil && p.ApparmorProfile != "" {
+		on, _ := os.ReadFile("/sys/module/apparmor/parameters/enabled") // not there without AppArmor
+		h.AppArmor = len(on) > 0 && on[0] == 'Y'
+	}
+	if spec.Linux.MountLabel != "" || p != nil && p.SelinuxLabel != "" {
+		_, err := os.Stat("/sys/fs/selinux/enforce")
+		h.SELinux = err == nil
+	}
+	var caps [2]unix.CapUserData
+	if unix.Capget(&unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}, &caps[0]) == nil {
+		h.Capabilities = uint64(caps[0].Permitted) | uint64(caps[1].Permitted)<<32
+	}
+	var files unix.Rlimit
+	if unix.Getrlimit(unix.RLIMIT_NOFILE, &files) == nil && files.Cur == files.Max-1 {
+		h.Files = files.Max // package syscall did that
 	}
 	h.SetgroupsDenied = !h.Privileged && len(spec.Linux.GIDMappings) == 1 && spec.Linux.GIDMappings[0].Size == 1
 	if mountsCgroups(spec) {

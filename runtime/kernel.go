@@ -2,7 +2,9 @@ package runtime
 
 import (
 	"encoding/binary"
+	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	"loper.run/launch"
@@ -75,24 +77,30 @@ func (c *compiler) checkSysctl(name string) error {
 			return badField(field, "is no name of a sysctl")
 		}
 	}
-	need := specs.LinuxNamespaceType("")
-	switch {
-	case strings.HasPrefix(p, "net/"):
-		need = specs.NetworkNamespace
-	case strings.HasPrefix(p, "fs/mqueue/"), slices.Contains([]string{
-		"kernel/msgmax", "kernel/msgmnb", "kernel/msgmni", "kernel/sem", "kernel/shmall", "kernel/shmmax", "kernel/shmmni", "kernel/shm_rmid_forced"}, p):
-		need = specs.IPCNamespace
-	case p == "kernel/domainname", p == "kernel/hostname":
-		need = specs.UTSNamespace
-	case strings.HasPrefix(p, "user/"):
-		need = specs.UserNamespace
-	default:
+	need := sysctlNamespace(p)
+	if need == "" {
 		return badField(field, "belongs to no namespace: it would change the host")
 	}
 	if !has(c.spec, need) {
 		return badField(field, "needs a %s namespace of the container's own, else it would change the host", need)
 	}
 	return nil
+}
+
+// sysctlNamespace is the kind of namespace that has a sysctl of its own, or "".
+func sysctlNamespace(p string) specs.LinuxNamespaceType {
+	switch {
+	case strings.HasPrefix(p, "net/"):
+		return specs.NetworkNamespace
+	case strings.HasPrefix(p, "fs/mqueue/"), slices.Contains([]string{
+		"kernel/msgmax", "kernel/msgmnb", "kernel/msgmni", "kernel/sem", "kernel/shmall", "kernel/shmmax", "kernel/shmmni", "kernel/shm_rmid_forced"}, p):
+		return specs.IPCNamespace
+	case p == "kernel/domainname", p == "kernel/hostname":
+		return specs.UTSNamespace
+	case strings.HasPrefix(p, "user/"):
+		return specs.UserNamespace
+	}
+	return ""
 }
 
 // loopback brings the lo interface of a new network namespace up.
@@ -108,4 +116,35 @@ func (c *compiler) loopback() {
 		launch.Op{Call: launch.Socket, Args: []launch.Arg{launch.Flags(unix.AF_INET, "AF_INET"), launch.Flags(unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, "SOCK_DGRAM"), launch.Int(0)}, Result: socket, Text: "bring the loopback interface up"},
 		launch.Op{Call: launch.Ioctl, Args: []launch.Arg{launch.Result(socket), launch.Flags(unix.SIOCSIFFLAGS, "SIOCSIFFLAGS"), launch.Bytes(request)}, Text: "bring the loopback interface up"},
 	)
+}
+
+// oomScore is set before anything else, while /proc is the caller's. A process
+// in a new user namespace has no right to lower its score; its parent does it.
+func (c *compiler) oomScore(p *specs.Process, byItself bool) {
+	if p.OOMScoreAdj == nil || !byItself {
+		return
+	}
+	const field = "process.oomScoreAdj"
+	fd, text := c.p.NewSlot(), fmt.Sprintf("set the OOM score to %d", *p.OOMScoreAdj)
+	value := strconv.Itoa(*p.OOMScoreAdj)
+	c.add(
+		launch.Op{
+			Call: launch.Openat, Args: []launch.Arg{launch.Int(unix.AT_FDCWD), launch.String("/proc/self/oom_score_adj"), launch.Flags(unix.O_WRONLY|unix.O_CLOEXEC, "O_WRONLY")},
+			Result: fd, Text: text, Field: field,
+		},
+		launch.Op{Call: launch.Write, Args: []launch.Arg{launch.Result(fd), launch.String(value), launch.Int(len(value))}, Text: text, Field: field},
+		launch.Op{Call: launch.Close, Args: []launch.Arg{launch.Result(fd)}, Text: text, Field: field},
+	)
+}
+
+func (c *compiler) personality(p *specs.LinuxPersonality) {
+	const linux32 = 8
+	if p == nil {
+		return
+	}
+	domain, name := 0, "PER_LINUX"
+	if p.Domain == specs.PerLinux32 {
+		domain, name = linux32, "PER_LINUX32"
+	}
+	c.add(launch.Op{Call: launch.Personality, Args: []launch.Arg{launch.Flags(domain, name)}, Text: "set the execution domain", Field: "linux.personality.domain"})
 }

@@ -5,6 +5,7 @@ import (
 	"os"
 
 	"loper.run/internal/userns"
+	"loper.run/launch"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
@@ -103,4 +104,12 @@ func userNamespace(uids, gids []specs.LinuxIDMapping) (*os.File, error) {
 		return nil, err
 	}
 	return os.Open(fmt.Sprintf("/proc/%d/ns/user", p.Pid()))
+}
+
+// startWaiting starts a process in new namespaces that does nothing but wait
+// to be ended.
+func startWaiting(flags uintptr) (*launch.Process, error) {
+	p := &launch.Program{Namespaces: flags}
+	p.Await("wait", 0)
+	return launch.Start(p, nil, nil)
 }

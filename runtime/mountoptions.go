@@ -92,7 +92,7 @@ func parseMountOptions(m specs.Mount) mountOptions {
 			o.idmap = true
 		case "ridmap":
 			o.idmap, o.recIDMap = true, true
-		case "defaults", "":
+		case "defaults", "silent", "loud", "": // nothing that a mount has
 		default:
 			o.data = append(o.data, name)
 		}
@@ -126,5 +126,9 @@ func propagation(name string) (flag uint64, recursive bool) {
 }
 
 func isBind(m specs.Mount) bool { return parseMountOptions(m).bind }
+
+// wantsShared tells whether what the container mounts below is to appear on
+// the host.
+func wantsShared(m specs.Mount) bool { return parseMountOptions(m).propagation == unix.MS_SHARED }
 
 func wantsIDMap(m specs.Mount) bool { return parseMountOptions(m).idmap }

@@ -101,6 +101,9 @@ func (c *compiler) bind(index int, m specs.Mount, o mountOptions, field string) 
 		// Without root, the container's ids are the caller's own: a file's
 		// owner inside is its owner outside as far as it can be.
 	}
+	if len(o.data) > 0 {
+		c.warn(field+".options", "%q has no effect on a bind mount", o.data)
+	}
 	text := "bind " + m.Source + " to " + m.Destination
 	tree, given := c.handover(index)
 	if !given {

@@ -1,6 +1,8 @@
 package runtime
 
 import (
+	"os"
+
 	"loper.run/launch"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
@@ -154,6 +156,48 @@ func (c *compiler) becomeRoot() {
 		launch.Op{Call: launch.Setresgid, Args: []launch.Arg{launch.Int(0), launch.Int(0), launch.Int(0)}, Text: "become group 0 of the user namespace", Field: "linux.gidMappings"},
 		launch.Op{Call: launch.Setresuid, Args: []launch.Arg{launch.Int(0), launch.Int(0), launch.Int(0)}, Text: "become user 0 of the user namespace", Field: "linux.uidMappings"},
 	)
+}
+
+// openNamespace opens a namespace and makes sure that it is one, of that type.
+func openNamespace(ns specs.LinuxNamespace) (*os.File, error) {
+	f, err := os.Open(ns.Path)
+	if err != nil {
+		return nil, badField("linux.namespaces", "%w", err)
+	}
+	kind, err := unix.IoctlRetInt(int(f.Fd()), unix.NS_GET_NSTYPE)
+	if err != nil || uintptr(kind) != namespaceFlag(ns.Type) {
+		f.Close()
+		return nil, badField("linux.namespaces", "%s is no %s namespace", ns.Path, ns.Type)
+	}
+	return f, nil
+}
+
+// changesHost refuses settings for a joined namespace that is the caller's own.
+func changesHost(spec *specs.Spec, t specs.LinuxNamespaceType, joined *os.File) error {
+	var own, other unix.Stat_t
+	if unix.Stat("/proc/self/ns/"+namespaceFile(t), &own) != nil || unix.Fstat(int(joined.Fd()), &other) != nil || own.Ino != other.Ino {
+		return nil
+	}
+	if t == specs.UTSNamespace && spec.Hostname+spec.Domainname != "" {
+		return badField("hostname", "would rename the host, whose uts namespace is joined")
+	}
+	for name := range spec.Linux.Sysctl {
+		if sysctlNamespace(sysctlPath(name)) == t {
+			return badField("linux.sysctl."+name, "would change the host, whose %s namespace is joined", t)
+		}
+	}
+	return nil
+}
+
+// namespaceFile is the name of a namespace in /proc/PID/ns.
+func namespaceFile(t specs.LinuxNamespaceType) string {
+	switch t {
+	case specs.MountNamespace:
+		return "mnt"
+	case specs.NetworkNamespace:
+		return "net"
+	}
+	return string(t)
 }
 
 func namespaceInput(t specs.LinuxNamespaceType) string { return "namespace " + string(t) }

@@ -33,6 +33,7 @@ func (c *compiler) process(p *specs.Process, field string) error {
 	if err != nil {
 		return err
 	}
+	c.keepAvailable(&caps, field+".capabilities")
 	if err := checkRlimits(p, field); err != nil {
 		return err
 	}
@@ -47,37 +48,45 @@ func (c *compiler) process(p *specs.Process, field string) error {
 			Text: "join a session keyring of its own", Accept: []launch.Accept{{Errno: unix.ENOSYS}},
 		})
 	}
-	if !p.NoNewPrivileges {
-		c.seccomp()
-	}
+	c.personality(c.spec.Linux.Personality)
 	c.add(prctl(unix.PR_SET_KEEPCAPS, "PR_SET_KEEPCAPS", 1, "keep the capabilities over the change of user"))
 	c.limitsByParent(p)
 	c.bounding(caps, field)
 	c.cwd(p, field)
+	c.umask(p, field)
+	c.signals()
+	c.descriptors()
+	if !p.NoNewPrivileges {
+		c.seccomp()
+	}
 	c.user(p, field)
 	c.capabilities(caps, field)
-	umask := uint32(0o022)
-	if p.User.Umask != nil {
-		umask = *p.User.Umask
-	}
-	c.add(launch.Op{Call: launch.Umask, Args: []launch.Arg{launch.Int(umask)}, Text: "set the umask", Field: field + ".user.umask"})
 	if p.NoNewPrivileges {
 		c.add(prctl(unix.PR_SET_NO_NEW_PRIVS, "PR_SET_NO_NEW_PRIVS", 1, "give up new privileges"))
 	}
 	if c.set.Bound {
 		c.bind2parent()
 	}
-	c.signals()
-	if c.set.Gate {
-		c.gate()
+	c.wait()
+	c.limitsByItself(p, field)
+	// Behind the filter there is nothing but the execve: it need not allow
+	// what only the start does.
+	if len(argv) > 0 {
+		c.add(launch.Op{Call: launch.Ready, Text: "begin the program"})
 	}
 	if p.NoNewPrivileges {
 		c.seccomp()
 	}
-	c.limitsByItself(p, field)
-	c.descriptors()
 	c.exec(p, argv, field)
 	return nil
+}
+
+func (c *compiler) umask(p *specs.Process, field string) {
+	umask := uint32(0o022)
+	if p.User.Umask != nil {
+		umask = *p.User.Umask
+	}
+	c.add(launch.Op{Call: launch.Umask, Args: []launch.Arg{launch.Int(umask)}, Text: "set the umask", Field: field + ".user.umask"})
 }
 
 func prctl(option int, name string, arg uintptr, text string) launch.Op {
@@ -154,12 +163,23 @@ func (c *compiler) bind2parent() {
 // never is a result that no call has: only its accepted errors count.
 var never = int64(-1)
 
-// gate announces that the container is created and waits for its start. What
-// fails from then on is told to whoever starts it.
+// wait lets no container live that nobody knows of: one that will outlive its
+// maker goes on only when the maker has recorded it. A created one waits for
+// its start then, and what fails from there on is told to whoever starts it.
+func (c *compiler) wait() {
+	if c.set.Gate || c.set.Recorded {
+		c.add(launch.Op{Call: launch.Announce, Text: announceCreated})
+		c.p.Await("wait to be recorded", 0)
+	}
+	if c.set.Gate {
+		c.gate()
+	}
+	c.hooksAtStart()
+}
+
 func (c *compiler) gate() {
 	conn := c.p.NewSlot()
 	c.add(
-		launch.Op{Call: launch.Announce, Text: announceCreated},
 		launch.Op{Call: launch.Accept4, Args: []launch.Arg{launch.Input(gateInput), launch.Int(0), launch.Int(0), launch.Flags(unix.SOCK_CLOEXEC, "SOCK_CLOEXEC")}, Result: conn, Text: "wait for the start"},
 		launch.Op{Call: launch.ReportTo, Args: []launch.Arg{launch.Result(conn)}, Text: "report to who starts it"},
 	)
@@ -181,6 +201,9 @@ func (c *compiler) descriptors() {
 // findProgram compiles the look-up of the program, so that a missing one fails
 // at create, and returns the paths to try.
 func (c *compiler) findProgram(p *specs.Process, field string) ([]string, error) {
+	if len(p.Args) == 0 {
+		return nil, nil
+	}
 	name := p.Args[0]
 	if name == "" {
 		return nil, badField(field+".args[0]", "is empty")
@@ -229,6 +252,12 @@ func pathOf(env []string) string {
 
 // exec compiles the end of the program: one of the candidates is executed.
 func (c *compiler) exec(p *specs.Process, candidates []string, field string) {
+	if len(candidates) == 0 {
+		c.add(launch.Op{
+			Call: launch.Check, Args: []launch.Arg{c.p.NewBuffer(), launch.Int(0), launch.Int(int(unix.ENOEXEC)), launch.Int(1), launch.Int(1)},
+			Text: "execute nothing: the container has no process", Field: field,
+		})
+	}
 	for i, candidate := range candidates {
 		op := launch.Op{
 			Call: launch.Execve, Args: []launch.Arg{launch.String(candidate), launch.Strings(p.Args), launch.Strings(p.Env)},

@@ -8,8 +8,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// protect compiles the read-only root, the read-only paths and the masked
-// paths. All are opened below the root first and covered by descriptor.
+// protect compiles the read-only and the masked paths. All are opened below the root first and covered by descriptor. It
+// comes before the pivot, while the host's /dev/null is still attached.
 func (c *compiler) protect() {
 	for i, p := range c.spec.Linux.ReadonlyPaths {
 		c.readonlyPath(p, fmt.Sprintf("linux.readonlyPaths[%d]", i))
@@ -17,6 +17,10 @@ func (c *compiler) protect() {
 	for i, p := range c.spec.Linux.MaskedPaths {
 		c.maskPath(p, fmt.Sprintf("linux.maskedPaths[%d]", i))
 	}
+}
+
+// readonlyRoot comes after the hooks, which may change the root file system.
+func (c *compiler) readonlyRoot() {
 	if c.spec.Root.Readonly {
 		c.add(setAttr(c.root, unix.MOUNT_ATTR_RDONLY, 0, 0, false, "make the root file system read-only", "root.readonly"))
 	}
@@ -28,7 +32,7 @@ func (c *compiler) readonlyPath(p, field string) {
 	text := "make " + p + " read-only"
 	at, tree := c.p.NewSlot(), c.p.NewSlot()
 	open := c.openIn(p, unix.O_PATH, at, text, field)
-	open.Accept = []launch.Accept{{Errno: unix.ENOENT, Skip: 3}}
+	open.Accept = []launch.Accept{{Errno: unix.ENOENT, Skip: 3}, {Errno: unix.ENOTDIR, Skip: 3}}
 	c.add(
 		open,
 		launch.Op{
@@ -47,11 +51,8 @@ func (c *compiler) maskPath(p, field string) {
 	dir, file, tree := c.p.NewSlot(), c.p.NewSlot(), c.p.NewSlot()
 	asDir := c.openIn(p, unix.O_PATH|unix.O_DIRECTORY, dir, text, field)
 	asFile := c.openIn(p, unix.O_PATH, file, text, field)
-	cover := launch.Op{
-		Call: launch.OpenTree, Args: []launch.Arg{launch.Result(c.null), launch.String(""), launch.Flags(unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC|unix.AT_EMPTY_PATH, "OPEN_TREE_CLONE|AT_EMPTY_PATH")},
-		Result: tree, Text: text, Field: field,
-	}
-	hideFile := []launch.Op{asFile, cover, moveMount(tree, file, text, field)}
+	hideFile := []launch.Op{asFile, copyMount(c.null, tree, text, field), moveMount(tree, file, text, field)}
+	hideFile[0].Accept = []launch.Accept{{Errno: unix.ENOTDIR, Skip: len(hideFile) - 1}} // a parent that is a file
 
 	first := c.p.Add(asDir)
 	before := len(c.p.Ops)

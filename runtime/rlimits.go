@@ -53,7 +53,9 @@ func (c *compiler) limitsByParent(p *specs.Process) {
 
 // limitsByItself compiles the limits that would hinder the rest.
 func (c *compiler) limitsByItself(p *specs.Process, field string) {
+	files := false
 	for i, r := range p.Rlimits {
+		files = files || r.Type == rlimitFiles
 		if lowersFiles(r) {
 			c.add(launch.Op{
 				Call: launch.Prlimit, Args: []launch.Arg{launch.Int(0), launch.Int(rlimitNumber(r.Type)), launch.Words(launch.Int(r.Soft), launch.Int(r.Hard)), launch.Int(0)},
@@ -61,9 +63,24 @@ func (c *compiler) limitsByItself(p *specs.Process, field string) {
 			})
 		}
 	}
+	if !files && c.host.Files > 0 {
+		c.add(launch.Op{
+			Call: launch.Prlimit, Args: []launch.Arg{launch.Int(0), launch.Int(unix.RLIMIT_NOFILE), launch.Words(launch.Int(min(usualFiles, c.host.Files)), launch.Int(c.host.Files)), launch.Int(0)},
+			Text: "take back the limit of open files",
+		})
+	}
 }
 
-func lowersFiles(r specs.POSIXRlimit) bool { return r.Type == "RLIMIT_NOFILE" && r.Soft < fewFiles }
+// rlimitFiles is the one limit that Go changes by itself: to the hard limit,
+// at the start of every program. What it was before is not to be had, so a
+// container that asks for nothing gets usualFiles, which the kernel and systemd
+// begin with: many programs grow slow or break when there are a million.
+const (
+	rlimitFiles = "RLIMIT_NOFILE"
+	usualFiles  = 1024
+)
+
+func lowersFiles(r specs.POSIXRlimit) bool { return r.Type == rlimitFiles && r.Soft < fewFiles }
 
 // setRlimits is the parent's part.
 func setRlimits(pid int, p *specs.Process, field string) error {

@@ -1,6 +1,7 @@
 package runtime
 
 import (
+	"slices"
 	"strconv"
 
 	"loper.run/launch"
@@ -52,12 +53,25 @@ func (c *compiler) handover(mount int) (launch.Slot, bool) {
 
 // stopPropagation keeps the container's mounts from the host. The host's new
 // mounts still reach a container that asks for it with rslave or rshared.
+//
+// A bind mount that is to be shared with the host must be copied from one that
+// still is, so then only the root, below which the container is made, is
+// parted at first.
 func (c *compiler) stopPropagation() {
-	c.add(launch.Op{
+	op := launch.Op{
 		Call: launch.MountSetattr,
 		Args: []launch.Arg{launch.Int(unix.AT_FDCWD), launch.String("/"), launch.Flags(unix.AT_RECURSIVE, "AT_RECURSIVE"), mountAttr(0, 0, unix.MS_SLAVE), launch.Int(mountAttrSize)},
 		Text: "keep the container's mounts from the host",
-	})
+	}
+	if slices.ContainsFunc(c.spec.Mounts, wantsShared) {
+		op.Args[2] = launch.Int(0)
+		c.hostRoot = c.p.NewSlot()
+		c.add(launch.Op{
+			Call: launch.Openat, Args: []launch.Arg{launch.Int(unix.AT_FDCWD), launch.String("/"), launch.Flags(unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, "O_PATH|O_DIRECTORY")},
+			Result: c.hostRoot, Text: "open the host's root",
+		})
+	}
+	c.add(op)
 }
 
 // mountRoot puts the root file system over the process's root, where the
@@ -77,7 +91,9 @@ func (c *compiler) mountRoot() {
 		})
 	}
 	c.root = tree
-	if flag, recursive := propagation(c.spec.Linux.RootfsPropagation); flag != 0 {
+	// A copy of a shared mount is a peer of the host's: left as it is, all
+	// that is mounted below it would appear on the host.
+	if flag, recursive := propagation(c.spec.Linux.RootfsPropagation); flag == unix.MS_SLAVE {
 		c.add(setAttr(tree, 0, 0, flag, recursive, "set the propagation of the root file system", "linux.rootfsPropagation"))
 	} else {
 		c.add(setAttr(tree, 0, 0, unix.MS_PRIVATE, true, "make the root file system private", ""))
@@ -87,6 +103,15 @@ func (c *compiler) mountRoot() {
 		Args: []launch.Arg{launch.Result(tree), launch.String(""), launch.Int(unix.AT_FDCWD), launch.String("/"), launch.Flags(unix.MOVE_MOUNT_F_EMPTY_PATH, "MOVE_MOUNT_F_EMPTY_PATH")},
 		Text: "mount the root file system", Field: "root.path",
 	})
+}
+
+// sharePropagation comes after the pivot, which takes no shared mounts.
+func (c *compiler) sharePropagation() {
+	flag, recursive := propagation(c.spec.Linux.RootfsPropagation)
+	if flag == 0 || flag == unix.MS_SLAVE || flag == unix.MS_PRIVATE {
+		return
+	}
+	c.add(setAttr(c.root, 0, 0, flag, recursive, "set the propagation of the root file system", "linux.rootfsPropagation"))
 }
 
 // overlay mounts layers from inside the user namespace, without id mapping:
@@ -131,6 +156,12 @@ func (c *compiler) pivot() {
 	c.add(
 		launch.Op{Call: launch.Fchdir, Args: []launch.Arg{launch.Result(c.root)}, Text: "enter the root file system"},
 		launch.Op{Call: launch.PivotRoot, Args: []launch.Arg{launch.String("."), launch.String(".")}, Text: "pivot to the root file system"},
+	)
+	if c.hostRoot != launch.None {
+		// Else the host's mounts would be taken from the host as well.
+		c.add(setAttr(c.hostRoot, 0, 0, unix.MS_SLAVE, true, "keep the host's mounts on the host", ""))
+	}
+	c.add(
 		launch.Op{Call: launch.Umount2, Args: []launch.Arg{launch.String("."), launch.Flags(unix.MNT_DETACH, "MNT_DETACH")}, Text: "take the host's root away"},
 		launch.Op{Call: launch.Chdir, Args: []launch.Arg{launch.String("/")}, Text: "go to the new root"},
 	)

@@ -50,7 +50,23 @@ func (c *Container) Kill(sig syscall.Signal, all bool) error {
 	if err := unix.PidfdSendSignal(int(fd.Fd()), sig, nil, 0); err != nil {
 		return fmt.Errorf("signal container %q: %w", c.state.ID, err)
 	}
+	if sig == unix.SIGKILL {
+		return c.thawToDie()
+	}
 	return nil
+}
+
+// thawToDie lets a killed container go on when it is frozen: cgroup v1 keeps
+// even the dying.
+func (c *Container) thawToDie() error {
+	m, err := c.Cgroup()
+	if err != nil {
+		return err
+	}
+	if frozen, err := m.Frozen(); err != nil || !frozen {
+		return nil // gone already, or free to die
+	}
+	return m.Thaw()
 }
 
 // Pause stops all processes of the container.
@@ -86,6 +102,15 @@ func (c *Container) Wait() (syscall.WaitStatus, error) {
 	return c.process.Wait()
 }
 
+// Signal sends a signal to the first process. Only the process that created the
+// container can; it may do so until Wait has returned, and after.
+func (c *Container) Signal(s syscall.Signal) error {
+	if c.process == nil {
+		return fmt.Errorf("container %q is not a child of this process", c.state.ID)
+	}
+	return c.process.Signal(s)
+}
+
 // Release closes what the creating process holds of the container, which goes on.
 func (c *Container) Release() {
 	if c.process != nil {
@@ -107,7 +132,7 @@ func (c *Container) Delete(force bool) error {
 		return err
 	}
 	defer lock.Close()
-	if status := c.Status(); status != specs.StateStopped {
+	if status := c.statusOfMade(); status != specs.StateStopped {
 		if !force && status != specs.StateCreated {
 			return fmt.Errorf("container %q is %s: stop it first, or use --force", c.state.ID, status)
 		}
@@ -116,16 +141,30 @@ func (c *Container) Delete(force bool) error {
 		}
 	}
 	m, err := c.Cgroup()
-	if err != nil {
+	if err != nil && !force {
 		return err
 	}
-	if err := m.Kill(unix.SIGKILL); err != nil && !force && !errors.Is(err, cgroup.ErrNoGroup) {
+	if err == nil {
+		if err := m.Kill(unix.SIGKILL); err != nil && !force && !errors.Is(err, cgroup.ErrNoGroup) {
+			return err
+		}
+		if err := m.Destroy(); err != nil {
+			return fmt.Errorf("remove the cgroup: %w", err)
+		}
+	}
+	var spec *specs.Spec
+	if c.state.Poststop {
+		if spec, err = c.Spec(); err != nil && !force {
+			return err
+		}
+	}
+	if err := os.RemoveAll(c.dir); err != nil {
 		return err
 	}
-	if err := m.Destroy(); err != nil {
-		return fmt.Errorf("remove the cgroup: %w", err)
+	if spec != nil {
+		c.poststop(spec)
 	}
-	return os.RemoveAll(c.dir)
+	return nil
 }
 
 // end kills the container and waits until it is dead.

@@ -122,6 +122,9 @@ func Validate(spec *specs.Spec) error {
 	if len(spec.Linux.UIDMappings)+len(spec.Linux.GIDMappings) > 0 && !seen[specs.UserNamespace] {
 		return badField("linux.uidMappings", "needs a user namespace")
 	}
+	if err := validateHooks(spec); err != nil {
+		return err
+	}
 	if spec.Process == nil {
 		return nil
 	}

@@ -17,8 +17,42 @@ import (
 
 // The gate is a listening socket in the state directory. The created container
 // waits in accept(2); who connects starts it, and reads on the connection what
-// failed, or its end when the program was executed. The socket's file exists
-// for as long as the container is created but not started.
+// failed, or its end when the program was executed.
+//
+// Whether the container still waits is asked of the kernel: until its execve
+// it holds a lock on a file beside the socket.
+
+// makeGate makes the socket and the locked file.
+func makeGate(dir string) (gate, waiting *os.File, err error) {
+	if waiting, err = flock.TryExclusive(filepath.Join(dir, waitingFile)); err != nil {
+		return nil, nil, err
+	}
+	if gate, err = listenGate(dir); err != nil {
+		waiting.Close()
+		return nil, nil, err
+	}
+	return gate, waiting, nil
+}
+
+// waits tells whether the container is created but not started.
+func (c *Container) waits() bool {
+	f, err := os.Open(filepath.Join(c.dir, waitingFile))
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	return errors.Is(flock.Lock(f, unix.LOCK_SH|unix.LOCK_NB), flock.ErrHeld)
+}
+
+// started waits until the kernel, which is about to execute the program, has
+// dropped the lock too.
+func (c *Container) started() error {
+	f, err := flock.Shared(filepath.Join(c.dir, waitingFile))
+	if err != nil {
+		return err
+	}
+	return f.Close()
+}
 
 func listenGate(dir string) (*os.File, error) {
 	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
@@ -70,7 +104,7 @@ func (c *Container) Start() error {
 		return err
 	}
 	defer lock.Close()
-	if status := c.Status(); status != specs.StateCreated {
+	if status := c.statusOfMade(); status != specs.StateCreated {
 		return fmt.Errorf("container %q is %s: only a created container can be started", c.state.ID, status)
 	}
 	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
@@ -82,9 +116,6 @@ func (c *Container) Start() error {
 	if err := atGate(c.dir, func(addr *unix.SockaddrUnix) error { return unix.Connect(fd, addr) }); err != nil {
 		return fmt.Errorf("start container %q: %w", c.state.ID, err)
 	}
-	if err := os.Remove(filepath.Join(c.dir, gateSocket)); err != nil {
-		return err
-	}
 	err = launch.Follow(conn, func(i int) launch.Op {
 		i -= c.state.GateFirst
 		if i < 0 || i >= len(c.state.Gate) {
@@ -93,25 +124,20 @@ func (c *Container) Start() error {
 		o := c.state.Gate[i]
 		return launch.Op{Call: launch.Call{Name: o.Call}, Text: o.Text, Field: o.Field}
 	})
+	if err == nil {
+		err = c.started()
+	}
 	spec, specErr := c.Spec()
-	if specErr != nil {
+	if err != nil || specErr != nil {
+		if specErr == nil {
+			err = execError(err, spec.Process)
+		}
 		return err
 	}
-	return execError(err, spec.Process)
-}
-
-// locked takes the lock of the container's directory, under which its state
-// changes.
-func (c *Container) locked() (*os.File, error) {
-	d, err := os.Open(c.dir)
-	if err != nil {
-		return nil, err
+	if err := c.poststart(spec); err != nil {
+		return errors.Join(err, c.end())
 	}
-	if err := flock.Lock(d, unix.LOCK_EX); err != nil {
-		d.Close()
-		return nil, err
-	}
-	return d, nil
+	return nil
 }
 
 // ExecError is a program that can't be executed.

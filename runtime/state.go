@@ -32,6 +32,7 @@ type state struct {
 	Annotations map[string]string `json:"annotations,omitempty"`
 	Gate        []operation       `json:"gate,omitempty"` // what is left to do at start
 	GateFirst   int               `json:"gateFirst,omitempty"`
+	Poststop    bool              `json:"poststop,omitempty"` // config.json has hooks for the end
 }
 
 // operation is what an error message needs to know of a launch.Op.
@@ -40,9 +41,10 @@ type operation struct {
 }
 
 const (
-	stateFile  = "state.json"
-	configFile = "config.json"
-	gateSocket = "gate"
+	stateFile   = "state.json"
+	configFile  = "config.json"
+	gateSocket  = "gate"
+	waitingFile = "waiting"
 )
 
 func (c *Container) saveState() error {
@@ -51,11 +53,11 @@ func (c *Container) saveState() error {
 
 // Container is a container that a runtime made.
 type Container struct {
-	dir     string
-	state   state
-	spec    *specs.Spec     // nil until it is needed
-	process *launch.Process // in the process that created it
-	lock    *os.File
+	dir      string
+	state    state
+	spec     *specs.Spec     // nil until it is needed
+	process  *launch.Process // in the process that created it
+	warnings []string
 }
 
 // ID is the container's id.
@@ -76,24 +78,38 @@ func Load(root, id string) (*Container, error) {
 	if err := CheckID(id); err != nil {
 		return nil, err
 	}
-	dir := filepath.Join(root, id)
-	c := &Container{dir: dir, state: state{ID: id}}
-	data, err := os.ReadFile(filepath.Join(dir, stateFile))
-	if errors.Is(err, os.ErrNotExist) {
-		if _, dirErr := os.Lstat(dir); dirErr == nil {
-			return c, nil // its maker was killed before it wrote anything
+	c := &Container{dir: filepath.Join(root, id), state: state{ID: id}}
+	if _, err := os.Lstat(c.dir); err != nil {
+		if errors.Is(err, os.ErrNotExist) {
+			err = os.ErrNotExist
 		}
-		return nil, fmt.Errorf("container %q: %w", id, os.ErrNotExist)
+		return nil, fmt.Errorf("container %q: %w", id, err)
 	}
-	if err != nil {
+	if err := checkRoot(root); err != nil {
 		return nil, err
 	}
-	if err := json.Unmarshal(data, &c.state); err != nil || c.state.ID != id {
-		// A damaged record must not keep 'delete --force' from cleaning up.
-		c.state = state{ID: id}
-	}
-	return c, nil
+	return c, c.readState()
 }
+
+// readState reads the record. There is none before the container's maker wrote
+// it; a damaged one must not keep 'delete --force' from cleaning up.
+func (c *Container) readState() error {
+	id := c.state.ID
+	data, err := os.ReadFile(filepath.Join(c.dir, stateFile))
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	var s state
+	if err != nil || json.Unmarshal(data, &s) != nil || s.ID != id {
+		s = state{ID: id}
+	}
+	c.state = s
+	return nil
+}
+
+// Warnings are what the configuration asks for in vain, a line each. Those of
+// a container that was loaded are gone.
+func (c *Container) Warnings() []string { return c.warnings }
 
 // List returns the containers below root, by name.
 func List(root string) ([]*Container, error) {
@@ -149,24 +165,27 @@ const StatusPaused specs.ContainerState = "paused"
 
 // Status asks the kernel what the container does.
 func (c *Container) Status() specs.ContainerState {
+	if c.state.Pid == 0 && c.beingMade() {
+		return specs.StateCreating
+	}
+	return c.statusOfMade()
+}
+
+// statusOfMade is the status of a container that nobody is making any more, or
+// whose lock the caller has.
+func (c *Container) statusOfMade() specs.ContainerState {
 	if !c.alive() {
 		return specs.StateStopped
-	}
-	if c.waits() {
-		return specs.StateCreated
 	}
 	if m, err := c.Cgroup(); err == nil {
 		if frozen, err := m.Frozen(); err == nil && frozen {
 			return StatusPaused
 		}
 	}
+	if c.waits() {
+		return specs.StateCreated
+	}
 	return specs.StateRunning
-}
-
-// waits tells whether the container is created but not started.
-func (c *Container) waits() bool {
-	_, err := os.Lstat(filepath.Join(c.dir, gateSocket))
-	return err == nil
 }
 
 // alive tells whether the first process lives: the one with the recorded id

@@ -10,13 +10,14 @@ import (
 	"loper.run/runtime"
 
 	"github.com/spf13/pflag"
+	"golang.org/x/sys/unix"
 )
 
 // creation holds the flags that create and run share.
 type creation struct {
 	bundle, consoleSocket, pidFile string
 	preserveFDs                    int
-	noPivot, noKeyring             bool
+	noKeyring                      bool
 }
 
 func (c *creation) flags(f *pflag.FlagSet) {
@@ -46,6 +47,7 @@ func createCommand() command {
 			if err != nil {
 				return err
 			}
+			warn(made.Warnings())
 			return c.wrote(made)
 		},
 	}
@@ -55,6 +57,9 @@ func createCommand() command {
 func (c *creation) options(g *global, args []string) (*runtime.Options, error) {
 	id, err := one(args)
 	if err != nil {
+		return nil, err
+	}
+	if err := checkPreserved(c.preserveFDs); err != nil {
 		return nil, err
 	}
 	bundle, err := filepath.Abs(c.bundle)
@@ -69,10 +74,22 @@ func (c *creation) options(g *global, args []string) (*runtime.Options, error) {
 	if err != nil {
 		return nil, err
 	}
-	if c.preserveFDs < 0 {
-		return nil, fmt.Errorf("--preserve-fds %d: a number from 0 on is expected", c.preserveFDs)
-	}
 	return &runtime.Options{Root: g.root, ID: id, Bundle: bundle, Spec: spec, Config: config, PreserveFDs: c.preserveFDs, NoKeyring: c.noKeyring}, nil
+}
+
+// checkPreserved makes sure that the descriptors to give away came from the
+// caller: lope's own, which close at an execve, must not get into a container.
+func checkPreserved(n int) error {
+	if n < 0 {
+		return fmt.Errorf("--preserve-fds %d: a number from 0 on is expected", n)
+	}
+	for fd := 3; fd < 3+n; fd++ {
+		flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0)
+		if err != nil || flags&unix.FD_CLOEXEC != 0 {
+			return fmt.Errorf("--preserve-fds %d: there is no descriptor %d", n, fd)
+		}
+	}
+	return nil
 }
 
 // console connects to the socket that takes the terminal.

@@ -12,6 +12,7 @@ import (
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"github.com/spf13/pflag"
+	"golang.org/x/sys/unix"
 )
 
 // execution holds the flags of exec.
@@ -41,13 +42,23 @@ func execCommand() command {
 			f.StringVar(&e.pidFile, "pid-file", "", "file that takes the process id")
 			f.IntVar(&e.preserveFDs, "preserve-fds", 0, "how many descriptors from 3 on to give to it")
 		},
-		run: e.run,
+		run: func(g *global, args []string) error {
+			err := e.run(g, args)
+			var code exitCode
+			if err == nil || errors.As(err, &code) || runtime.ExitCode(err) != 125 {
+				return err
+			}
+			return failure{err, 255} // 1 could be the process's own
+		},
 	}
 }
 
 func (e *execution) run(g *global, args []string) error {
 	if len(args) == 0 {
 		return errors.New("a container id is expected")
+	}
+	if err := checkPreserved(e.preserveFDs); err != nil {
+		return err
 	}
 	c, err := load(g, args[:1])
 	if err != nil {
@@ -58,6 +69,12 @@ func (e *execution) run(g *global, args []string) error {
 		return err
 	}
 	o := runtime.ExecOptions{Process: p, Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr, Detached: e.detach, PreserveFDs: e.preserveFDs, Paused: e.paused}
+	switch {
+	case p.Terminal && e.detach && e.consoleSocket == "":
+		return errors.New("a terminal for a detached process needs --console-socket")
+	case !p.Terminal && e.consoleSocket != "":
+		return errors.New("--console-socket needs --tty")
+	}
 	if e.consoleSocket != "" {
 		if o.ConsoleSocket, err = dialConsole(e.consoleSocket); err != nil {
 			return err
@@ -68,20 +85,26 @@ func (e *execution) run(g *global, args []string) error {
 		return err
 	}
 	defer tty.close()
+	if !e.detach {
+		tty.listen()
+	}
 	started, err := c.Exec(o)
 	if err != nil {
 		return err
 	}
 	defer started.Close()
+	warn(started.Warnings())
 	if e.pidFile != "" {
 		if err := writePid(e.pidFile, started.Pid()); err != nil {
-			return err
+			_ = started.Signal(unix.SIGKILL) // or it has ended by itself
+			_, waitErr := started.Wait()
+			return errors.Join(err, waitErr)
 		}
 	}
 	if e.detach {
 		return nil
 	}
-	status, err := tty.follow(started.Pid(), started.Wait)
+	status, err := tty.follow(started.Signal, started.Wait)
 	if err != nil {
 		return err
 	}

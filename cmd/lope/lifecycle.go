@@ -92,8 +92,11 @@ func killCommand() command {
 }
 
 func parseSignal(name string) (syscall.Signal, error) {
-	if n, err := strconv.Atoi(name); err == nil && (n < 0 || n > 64) {
-		return 0, fmt.Errorf("%q is no signal", name)
+	if n, err := strconv.Atoi(name); err == nil {
+		if n < 0 || n > 64 {
+			return 0, fmt.Errorf("%q is no signal", name)
+		}
+		return syscall.Signal(n), nil // 0 only asks whether there is a process
 	}
 	s, err := signal.ParseSignal(name)
 	if err != nil {
@@ -124,7 +127,9 @@ func deleteCommand() command {
 			if err != nil {
 				return err
 			}
-			return c.Delete(force)
+			err = c.Delete(force)
+			warn(c.Warnings())
+			return err
 		},
 	}
 }

@@ -2,6 +2,7 @@
 package main
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -9,6 +10,7 @@ import (
 	goruntime "runtime"
 	"strconv"
 	"strings"
+	"time"
 
 	"loper.run/container/monitor"
 	"loper.run/runtime"
@@ -35,7 +37,7 @@ type command struct {
 
 // global holds the flags before the command.
 type global struct {
-	root string
+	root, log, logFormat string
 }
 
 // commands in the order of the help.
@@ -51,12 +53,47 @@ type exitCode int
 
 func (e exitCode) Error() string { return "exit status " + strconv.Itoa(int(e)) }
 
+// failure is an error with an exit status of its own.
+type failure struct {
+	error
+	code int
+}
+
+func (f failure) Unwrap() error { return f.error }
+
+// warn tells people what has no effect.
+func warn(lines []string) {
+	for _, l := range lines {
+		fmt.Fprintln(os.Stderr, "lope: warning:", l)
+	}
+}
+
+// record writes an error where an engine looks for it, in logrus's words.
+func (g *global) record(text string) {
+	if g.log == "" {
+		return
+	}
+	f, err := os.OpenFile(g.log, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o644)
+	if err != nil {
+		return // it stands on standard error anyway
+	}
+	defer f.Close()
+	now := time.Now().Format(time.RFC3339)
+	if g.logFormat == "text" {
+		fmt.Fprintf(f, "time=%q level=error msg=%q\n", now, text)
+		return
+	}
+	line, _ := json.Marshal(map[string]string{"level": "error", "msg": text, "time": now}) // strings: can't fail
+	fmt.Fprintf(f, "%s\n", line)
+}
+
 func main() {
 	// The engine's monitor is the hot way: nothing is set up for it.
 	if len(os.Args) == 3 && os.Args[1] == "monitor" {
 		os.Exit(monitor.Main(os.Args[2]))
 	}
-	err := lope(os.Args[1:])
+	g := &global{}
+	err := lope(g, os.Args[1:])
 	var code exitCode
 	switch {
 	case err == nil:
@@ -64,7 +101,9 @@ func main() {
 		os.Exit(int(code))
 	case errors.Is(err, pflag.ErrHelp):
 	default:
-		fmt.Fprintf(os.Stderr, "lope: %s\n", strings.TrimSpace(err.Error()))
+		text := strings.ReplaceAll(strings.TrimSpace(err.Error()), "\n", "; ")
+		fmt.Fprintf(os.Stderr, "lope: %s\n", text)
+		g.record(text)
 		os.Exit(runtimeExit(err))
 	}
 }
@@ -72,18 +111,24 @@ func main() {
 // runtimeExit is the exit status for a failure of lope itself. As with runc it
 // is 1, but the codes for programs that can't be executed are shells'.
 func runtimeExit(err error) int {
+	var f failure
+	if errors.As(err, &f) {
+		return f.code
+	}
 	if code := runtime.ExitCode(err); code != 125 {
 		return code
 	}
 	return 1
 }
 
-func lope(args []string) error {
-	g := &global{}
+func lope(g *global, args []string) error {
 	flags := pflag.NewFlagSet("lope", pflag.ContinueOnError)
 	flags.SetInterspersed(false)
 	flags.SortFlags = false
 	flags.StringVar(&g.root, "root", defaultRoot(), "directory of the containers' state")
+	flags.StringVar(&g.log, "log", "", "file that takes errors too")
+	flags.StringVar(&g.logFormat, "log-format", "text", "text or json")
+	flags.Bool("debug", false, "accepted for other runtimes' sake")
 	showVersion := flags.BoolP("version", "v", false, "print the version")
 	flags.Usage = func() { usage(os.Stdout, flags) }
 	if err := flags.Parse(args); err != nil {
@@ -92,6 +137,9 @@ func lope(args []string) error {
 	if *showVersion {
 		fmt.Printf("lope version %s\nspec: %s\n", version, specs.Version)
 		return nil
+	}
+	if g.logFormat != "text" && g.logFormat != "json" {
+		return fmt.Errorf("--log-format %q: text and json are known", g.logFormat)
 	}
 	rest := flags.Args()
 	if len(rest) == 0 || rest[0] == "help" {

@@ -35,18 +35,24 @@ func runCommand() command {
 				return err
 			}
 			defer tty.close()
+			if !detach {
+				tty.listen()
+			}
 			made, err := runtime.Run(*o)
 			if err != nil {
 				return err
 			}
+			warn(made.Warnings())
 			if err := c.wrote(made); err != nil || detach {
 				return err
 			}
-			status, err := tty.follow(made.Pid(), made.Wait)
+			status, err := tty.follow(made.Signal, made.Wait)
 			if !keep {
+				warned := len(made.Warnings())
 				if deleteErr := made.Delete(true); err == nil {
 					err = deleteErr
 				}
+				warn(made.Warnings()[warned:])
 			}
 			if err != nil {
 				return err

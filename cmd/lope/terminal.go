@@ -41,6 +41,7 @@ type terminal struct {
 	receive *os.File // where the master arrives
 	send    *os.File
 	restore func()
+	signals chan os.Signal
 }
 
 // foregroundTerminal prepares a terminal unless the process has none or the
@@ -78,12 +79,16 @@ var forwarded = []os.Signal{
 	unix.SIGHUP, unix.SIGINT, unix.SIGQUIT, unix.SIGTERM, unix.SIGUSR1, unix.SIGUSR2, unix.SIGALRM, unix.SIGCONT, unix.SIGWINCH,
 }
 
+// listen collects the signals to forward. It comes before the process, so that
+// a signal neither ends lope while it makes one nor gets lost.
+func (t *terminal) listen() {
+	t.signals = make(chan os.Signal, 64)
+	signal.Notify(t.signals, forwarded...)
+}
+
 // follow forwards signals to a process, and its terminal when it has one,
 // until wait returns.
-func (t *terminal) follow(pid int, wait func() (syscall.WaitStatus, error)) (syscall.WaitStatus, error) {
-	signals := make(chan os.Signal, 64)
-	signal.Notify(signals, forwarded...)
-	defer signal.Stop(signals)
+func (t *terminal) follow(kill func(syscall.Signal) error, wait func() (syscall.WaitStatus, error)) (syscall.WaitStatus, error) {
 	var master *os.File
 	if t.receive != nil {
 		var err error
@@ -91,13 +96,13 @@ func (t *terminal) follow(pid int, wait func() (syscall.WaitStatus, error)) (sys
 			return 0, err
 		}
 		defer master.Close()
-		if err := t.raw(); err != nil {
+		if err := t.raw(master); err != nil {
 			return 0, err
 		}
 	}
 	go func() {
-		for s := range signals {
-			forward(s.(syscall.Signal), pid, master)
+		for s := range t.signals {
+			forward(s.(syscall.Signal), kill, master)
 		}
 	}()
 	if master == nil {
@@ -114,19 +119,22 @@ func (t *terminal) follow(pid int, wait func() (syscall.WaitStatus, error)) (sys
 	return status, err
 }
 
-func forward(s syscall.Signal, pid int, master *os.File) {
+func forward(s syscall.Signal, kill func(syscall.Signal) error, master *os.File) {
 	switch {
 	case s == unix.SIGWINCH && master != nil:
 		if size, err := unix.IoctlGetWinsize(int(os.Stdin.Fd()), unix.TIOCGWINSZ); err == nil {
 			_ = unix.IoctlSetWinsize(int(master.Fd()), unix.TIOCSWINSZ, size) // a terminal that is gone has no size
 		}
 	default:
-		_ = unix.Kill(pid, s) // a child that wasn't waited for: the id is its own
+		_ = kill(s) // one that has ended needs no signal
 	}
 }
 
 // raw hands lope's own terminal over: the container's does the line editing.
-func (t *terminal) raw() error {
+func (t *terminal) raw(master *os.File) error {
+	if err := keepNewlines(master); err != nil {
+		return err
+	}
 	fd := int(os.Stdin.Fd())
 	if !term.IsTerminal(fd) {
 		return nil
@@ -136,7 +144,24 @@ func (t *terminal) raw() error {
 		return err
 	}
 	t.restore = func() { _ = term.Restore(fd, old) }
-	return nil
+	// Lope's own terminal goes on making the carriage returns.
+	attr, err := unix.IoctlGetTermios(fd, unix.TCGETS)
+	if err != nil {
+		return os.NewSyscallError("tcgetattr", err)
+	}
+	attr.Oflag |= unix.OPOST
+	return os.NewSyscallError("tcsetattr", unix.IoctlSetTermios(fd, unix.TCSETS, attr))
+}
+
+// keepNewlines has the container's terminal print newlines as they are, as
+// other runtimes do: output that goes to a file is not to change.
+func keepNewlines(master *os.File) error {
+	attr, err := unix.IoctlGetTermios(int(master.Fd()), unix.TCGETS)
+	if err != nil {
+		return os.NewSyscallError("tcgetattr", err)
+	}
+	attr.Oflag &^= unix.ONLCR
+	return os.NewSyscallError("tcsetattr", unix.IoctlSetTermios(int(master.Fd()), unix.TCSETS, attr))
 }
 
 // receiveMaster takes the terminal from the console socket.

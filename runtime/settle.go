@@ -1,0 +1,87 @@
+package runtime
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+
+	"loper.run/internal/userns"
+	"loper.run/launch"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+)
+
+// settle gives the new process what only its parent can: the ids of its user
+// namespace, its standing with the OOM killer, and the prepared mounts.
+func (s *starting) settle(p *launch.Process) error {
+	if s.ns.user && s.ns.later != 0 || s.ns.time {
+		if text, err := p.Next(); err != nil || text != announceUser {
+			return errors.Join(err, errors.New("the new namespaces didn't come up"))
+		}
+	}
+	if s.ns.user {
+		if err := userns.Write(p.Pid(), s.spec.Linux.UIDMappings, s.spec.Linux.GIDMappings); err != nil {
+			return badField("linux.uidMappings", "%w", err)
+		}
+	}
+	if s.ns.time {
+		if err := writeTimeOffsets(p.Pid(), s.spec.Linux.TimeOffsets); err != nil {
+			return err
+		}
+	}
+	if s.ns.user && s.spec.Process != nil && s.spec.Process.OOMScoreAdj != nil {
+		if err := setOOMScore(p.Pid(), *s.spec.Process.OOMScoreAdj); err != nil {
+			return err
+		}
+	}
+	if !s.ns.user && !s.ns.time && len(s.compiled.Handovers) == 0 {
+		return nil
+	}
+	var user *os.File
+	if has(s.spec, specs.UserNamespace) {
+		user = s.files[namespaceInput(specs.UserNamespace)]
+		if s.ns.user {
+			f, err := os.Open("/proc/" + strconv.Itoa(p.Pid()) + "/ns/user")
+			if err != nil {
+				return err
+			}
+			defer f.Close()
+			user = f
+		}
+	}
+	mounts, err := prepareMounts(s.spec, s.options.settings(false), s.compiled.Handovers, user)
+	if err != nil {
+		return err
+	}
+	defer closeAll(mounts)
+	return p.Send(mounts...)
+}
+
+// writeProc writes a file of /proc in one write.
+func writeProc(path, text string) error {
+	f, err := os.OpenFile(path, os.O_WRONLY, 0)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	_, err = f.WriteString(text)
+	return err
+}
+
+func setOOMScore(pid, score int) error {
+	if err := writeProc("/proc/"+strconv.Itoa(pid)+"/oom_score_adj", strconv.Itoa(score)); err != nil {
+		return badField("process.oomScoreAdj", "%w", err)
+	}
+	return nil
+}
+
+func writeTimeOffsets(pid int, offsets map[string]specs.LinuxTimeOffset) error {
+	for clock, o := range offsets {
+		text := fmt.Sprintf("%s %d %d", clock, o.Secs, o.Nanosecs)
+		if err := writeProc("/proc/"+strconv.Itoa(pid)+"/timens_offsets", text); err != nil {
+			return badField("linux.timeOffsets."+clock, "%w", err)
+		}
+	}
+	return nil
+}

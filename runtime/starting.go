@@ -1,0 +1,194 @@
+package runtime
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"loper.run/launch"
+	"loper.run/runtime/cgroup"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+)
+
+// starting is a container on its way.
+type starting struct {
+	options   Options
+	spec      *specs.Spec
+	container *Container
+	compiled  *Compiled
+	cgroup    cgroup.Manager
+	ns        namespaces
+	files     launch.Files
+	owned     []*os.File // closed when the start is over
+	tasks     int        // how many 'tasks' files the process writes itself into
+	into      *os.File   // the cgroup v2 directory that it is born in, or nil
+	grouped   bool       // the cgroups are this container's
+}
+
+func create(o Options, gate bool) (_ *Container, err error) {
+	if err := CheckID(o.ID); err != nil {
+		return nil, err
+	}
+	s := &starting{options: o, files: launch.Files{}}
+	if s.spec, err = o.spec(); err != nil {
+		return nil, err
+	}
+	if s.spec.Process != nil && s.spec.Process.Terminal && o.ConsoleSocket == nil {
+		return nil, badField("process.terminal", "needs a console socket")
+	}
+	s.ns = planNamespaces(s.spec.Linux.Namespaces)
+	if s.cgroup, err = newCgroup(s.spec, o.ID); err != nil {
+		return nil, err
+	}
+	// Whoever deletes the container waits for the lock.
+	c, lock, err := newContainer(&o, s.spec, s.cgroup)
+	if err != nil {
+		return nil, err
+	}
+	s.container = c
+	s.keep(lockInput, lock)
+	defer func() {
+		if err != nil {
+			err = s.undo(err)
+		}
+		closeAll(s.owned)
+	}()
+	if err := s.cgroup.Create(s.spec.Linux.Resources); err != nil {
+		return nil, limitError(err)
+	}
+	s.grouped = true
+	if err := s.openCgroup(); err != nil {
+		return nil, err
+	}
+	host := lookAtHost(s.spec, s.spec.Process)
+	host.CgroupTasks = s.tasks
+	host.Groups = s.cgroup.Paths()
+	if s.compiled, err = Compile(s.spec, host, o.settings(gate)); err != nil {
+		return nil, err
+	}
+	if err := s.gather(gate); err != nil {
+		return nil, err
+	}
+	s.container.warnings = s.compiled.Warnings
+	if err := s.launch(); err != nil {
+		return nil, s.explain(err)
+	}
+	if !gate {
+		if err := s.container.poststart(s.spec); err != nil {
+			return nil, err
+		}
+	}
+	return s.container, nil
+}
+
+// newCgroup finds where the container's cgroups will be.
+func newCgroup(spec *specs.Spec, id string) (cgroup.Manager, error) {
+	path := spec.Linux.CgroupsPath
+	if path == "" {
+		path = id
+	}
+	m, err := cgroup.New(path, cgroup.Detect())
+	if err != nil {
+		return nil, fmt.Errorf("config.json: %w", err)
+	}
+	return m, nil
+}
+
+// limitError names config.json when a limit in it can't be set.
+func limitError(err error) error {
+	var limit *cgroup.LimitError
+	if errors.As(err, &limit) {
+		return &ConfigError{limit.Field, limit.Err}
+	}
+	return fmt.Errorf("make the cgroup: %w", err)
+}
+
+// launch starts the program and follows it to where it waits or executes.
+func (s *starting) launch() error {
+	p, err := launch.Start(s.compiled.Program, s.files, s.into)
+	if err != nil {
+		return err
+	}
+	s.container.process = p
+	if err := s.settle(p); err != nil {
+		return err
+	}
+	for {
+		text, err := p.Next()
+		switch {
+		case err == io.EOF && s.container.state.Started == 0:
+			p.Detach()
+			return s.started(p.Pid())
+		case err == io.EOF:
+			p.Detach()
+			return nil
+		case err != nil:
+			return err
+		case text == announceCreated:
+			if err := s.started(p.Pid()); err != nil {
+				return err
+			}
+			if err := p.Send(); err != nil {
+				return err
+			}
+			if s.compiled.gate {
+				p.Detach()
+				return nil
+			}
+		case text == announceHooks:
+			if err := s.hooks(p); err != nil {
+				return err
+			}
+		case text == announceLimits:
+			if err := setRlimits(p.Pid(), s.spec.Process, "process"); err != nil {
+				return err
+			}
+			if err := p.Send(); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// started records the process.
+func (s *starting) started(pid int) error {
+	_, ticks, err := processStat(pid)
+	if err != nil {
+		return fmt.Errorf("look at the new process: %w", err)
+	}
+	s.container.state.Pid, s.container.state.Started = pid, ticks
+	return s.container.saveState()
+}
+
+// explain replaces a misleading error by its cause.
+func (s *starting) explain(err error) error {
+	if errors.Is(err, launch.ErrDied) {
+		if n, oomErr := s.cgroup.OOMKills(); oomErr == nil && n > 0 {
+			return badField("linux.resources.memory.limit", "is too low: the kernel ended the container's start for lack of memory")
+		}
+	}
+	return execError(err, s.spec.Process)
+}
+
+// undo removes all that the failed start made. What can't be removed stays on
+// record for 'delete --force'.
+func (s *starting) undo(cause error) error {
+	if p := s.container.process; p != nil {
+		p.Abort()
+	}
+	if s.grouped {
+		err := s.cgroup.Kill(unix.SIGKILL)
+		if destroyErr := s.cgroup.Destroy(); destroyErr != nil {
+			err = destroyErr
+		}
+		if err != nil {
+			return fmt.Errorf("%w (and its cgroup could not be removed: %v)", cause, err)
+		}
+	}
+	s.container.poststop(s.spec)
+	os.RemoveAll(s.container.dir)
+	return cause
+}

@@ -1,0 +1,82 @@
+package runtime
+
+import (
+	"fmt"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+)
+
+// unsupported refuses what config.json asks for and Loper doesn't do. Nothing
+// is ignored in silence: what would do no harm becomes a warning.
+func (c *compiler) unsupported() error {
+	l := c.spec.Linux
+	switch {
+	case l.IntelRdt != nil:
+		return notSupported("linux.intelRdt")
+	case l.MemoryPolicy != nil:
+		return notSupported("linux.memoryPolicy")
+	case len(l.NetDevices) > 0:
+		return notSupported("linux.netDevices")
+	case l.Personality != nil && len(l.Personality.Flags) > 0:
+		return notSupported("linux.personality.flags")
+	case l.Personality != nil && l.Personality.Domain != specs.PerLinux && l.Personality.Domain != specs.PerLinux32:
+		return badField("linux.personality.domain", "unknown domain %q", l.Personality.Domain)
+	case len(l.TimeOffsets) > 0 && !fresh(c.spec, specs.TimeNamespace):
+		return badField("linux.timeOffsets", "needs a new time namespace")
+	case l.MountLabel != "" && c.host.SELinux:
+		return notSupported("linux.mountLabel")
+	case l.MountLabel != "":
+		c.warn("linux.mountLabel", "has no effect: SELinux is off on this machine")
+	}
+	if p := l.RootfsPropagation; p != "" {
+		if flag, _ := propagation(p); flag == 0 {
+			return badField("linux.rootfsPropagation", "unknown propagation %q", p)
+		}
+	}
+	for name, set := range map[string]bool{
+		"solaris": c.spec.Solaris != nil, "windows": c.spec.Windows != nil, "vm": c.spec.VM != nil, "zos": c.spec.ZOS != nil, "freebsd": c.spec.FreeBSD != nil,
+	} {
+		if set {
+			c.warn(name, "has no effect: it is for other systems")
+		}
+	}
+	return nil
+}
+
+// unsupportedProcess does the same for a process.
+func (c *compiler) unsupportedProcess(p *specs.Process, field string) error {
+	switch {
+	case p.IOPriority != nil:
+		return notSupported(field + ".ioPriority")
+	case p.Scheduler != nil:
+		return notSupported(field + ".scheduler")
+	case p.ExecCPUAffinity != nil:
+		return notSupported(field + ".execCPUAffinity")
+	case p.ApparmorProfile != "" && p.ApparmorProfile != "unconfined" && c.host.AppArmor:
+		return notSupported(field + ".apparmorProfile")
+	case p.SelinuxLabel != "" && c.host.SELinux:
+		return notSupported(field + ".selinuxLabel")
+	}
+	if p.ApparmorProfile != "" && !c.host.AppArmor {
+		c.warn(field+".apparmorProfile", "has no effect: AppArmor is off on this machine")
+	}
+	if p.SelinuxLabel != "" && !c.host.SELinux {
+		c.warn(field+".selinuxLabel", "has no effect: SELinux is off on this machine")
+	}
+	if p.User.Username != "" {
+		c.warn(field+".user.username", "has no effect on Linux")
+	}
+	if p.CommandLine != "" {
+		c.warn(field+".commandLine", "has no effect on Linux")
+	}
+	if c.host.SetgroupsDenied && len(p.User.AdditionalGids) > 0 {
+		c.warn(field+".user.additionalGids", "are left out: a user namespace of a single group has no others")
+	}
+	return nil
+}
+
+func notSupported(field string) error { return badField(field, "is not supported") }
+
+func (c *compiler) warn(field, format string, args ...any) {
+	c.warnings = append(c.warnings, "config.json: "+field+": "+fmt.Sprintf(format, args...))
+}
