@@ -11,6 +11,9 @@ import (
 	"loper.run/test/env"
 )
 
+// runtimeID is the container of the tests of lope, by which its cgroups are known.
+const runtimeID = "e2e-of-lope"
+
 // runtime is lope with a directory of its own and one bundle of busybox.
 type runtime struct {
 	t      testing.TB
@@ -114,7 +117,7 @@ func TestLopeLifecycle(t *testing.T) {
 	r.config("process.args", []string{"sh", "-c", "echo $0; sleep 100"})
 	pidFile := filepath.Join(t.TempDir(), "pid")
 	// The container keeps the streams of create, as a runtime must: they are files here.
-	create := exec.Command(lope, "--root", r.root, "create", "--bundle", r.bundle, "--pid-file", pidFile, "life")
+	create := exec.Command(lope, "--root", r.root, "create", "--bundle", r.bundle, "--pid-file", pidFile, runtimeID)
 	out, err := os.Create(filepath.Join(r.bundle, "out"))
 	if err != nil {
 		t.Fatal(err)
@@ -126,42 +129,42 @@ func TestLopeLifecycle(t *testing.T) {
 		said, _ := os.ReadFile(filepath.Join(r.bundle, "out"))
 		t.Fatalf("create: %v: %s", err, said)
 	}
-	created := r.state("life")
+	created := r.state(runtimeID)
 	expect(t, "status", created.Status, "created")
 	pid, _ := os.ReadFile(pidFile)
 	if string(pid) == "" || created.Pid == 0 {
 		t.Errorf("pid file %q, state's pid %d", pid, created.Pid)
 	}
-	if got := r.run("create", "--bundle", r.bundle, "life"); got.code == 0 {
+	if got := r.run("create", "--bundle", r.bundle, runtimeID); got.code == 0 {
 		t.Error("an id in use is given out again")
 	}
-	if got := r.run("exec", "life", "true"); got.code != 0 {
+	if got := r.run("exec", runtimeID, "true"); got.code != 0 {
 		t.Logf("exec before start: %v", got)
 	}
-	r.must("start", "life")
-	expect(t, "status", r.state("life").Status, "running")
-	if got := r.run("start", "life"); got.code == 0 {
+	r.must("start", runtimeID)
+	expect(t, "status", r.state(runtimeID).Status, "running")
+	if got := r.run("start", runtimeID); got.code == 0 {
 		t.Error("started twice")
 	}
-	if got := r.run("delete", "life"); got.code == 0 {
+	if got := r.run("delete", runtimeID); got.code == 0 {
 		t.Error("a running container is deleted without --force")
 	}
-	if got := r.run("exec", "life", "sh", "-c", "echo inside; exit 3"); got.stdout != "inside\n" || got.code != 3 {
+	if got := r.run("exec", runtimeID, "sh", "-c", "echo inside; exit 3"); got.stdout != "inside\n" || got.code != 3 {
 		t.Errorf("exec: %v", got)
 	}
-	if got := r.run("exec", "life", "no-such-program"); got.code == 0 {
+	if got := r.run("exec", runtimeID, "no-such-program"); got.code == 0 {
 		t.Errorf("exec of nothing: %v", got)
 	}
-	r.must("pause", "life")
-	expect(t, "status", r.state("life").Status, "paused")
-	r.must("resume", "life")
-	r.must("kill", "life", "KILL")
-	eventually(t, "stopped", func() bool { return r.state("life").Status == "stopped" })
-	r.must("delete", "life")
-	if got := r.run("state", "life"); got.code == 0 {
+	r.must("pause", runtimeID)
+	expect(t, "status", r.state(runtimeID).Status, "paused")
+	r.must("resume", runtimeID)
+	r.must("kill", runtimeID, "KILL")
+	eventually(t, "stopped", func() bool { return r.state(runtimeID).Status == "stopped" })
+	r.must("delete", runtimeID)
+	if got := r.run("state", runtimeID); got.code == 0 {
 		t.Error("state of a deleted container")
 	}
-	if got := r.run("delete", "--force", "life"); got.code != 0 {
+	if got := r.run("delete", "--force", runtimeID); got.code != 0 {
 		t.Errorf("delete --force of nothing: %v", got)
 	}
 	if diff := host.Settle(settle); len(diff) > 0 {

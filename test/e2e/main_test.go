@@ -58,7 +58,10 @@ func testMain(m *testing.M) int {
 	return code
 }
 
-func look(state ...string) env.Look { return env.Look{State: state, Programs: programs} }
+// look is what counts as left behind by an engine with these directories.
+func look(state ...string) env.Look {
+	return env.Look{State: state, Programs: programs, Mark: "loper-state-", Cgroups: []string{"loper-", runtimeID}}
+}
 
 // registry is the one docker-registry of this run.
 var registry = sync.OnceValues(func() (*env.Registry, error) {

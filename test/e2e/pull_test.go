@@ -192,8 +192,10 @@ func TestPullServerErrors(t *testing.T) {
 			w.Header().Set("Content-Type", "text/html")
 			w.Write([]byte("<html>welcome to the hotel's network</html>"))
 		}, nil},
-		"empty":            {func(w http.ResponseWriter, r *http.Request) {}, nil},
-		"redirects around": {func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, r.URL.Path, http.StatusTemporaryRedirect) }, nil},
+		"empty": {func(w http.ResponseWriter, r *http.Request) {}, nil},
+		"redirects around": {func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, r.URL.Path, http.StatusTemporaryRedirect)
+		}, nil},
 		"terminal codes": {func(w http.ResponseWriter, r *http.Request) {
 			w.WriteHeader(404)
 			w.Write([]byte("{\"errors\":[{\"code\":\"X\",\"message\":\"\x1b[2Jclear\\u001b[31m\"}]}"))

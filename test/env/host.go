@@ -17,17 +17,18 @@ type Host struct {
 	look                                                                 Look
 }
 
-// Look says where to look: State are directories whose every entry counts, Programs the directory of the programs
-// whose processes count wherever they run.
+// Look says what counts, since a machine has other work too. Mounts, interfaces and the firewall count always.
 type Look struct {
-	State    []string
-	Programs string
+	State    []string // directories whose every entry counts
+	Programs string   // processes of the programs in this directory count
+	Mark     string   // so do those in other pid namespaces that have a mount whose description has this in it
+	Cgroups  []string // cgroups whose paths have one of these in them count; none: all
 }
 
 // Snapshot takes the picture.
 func Snapshot(look Look) Host {
 	return Host{
-		look: look, Mounts: mounts(), Cgroups: cgroups(), Interfaces: names("/sys/class/net"), Firewall: firewall(),
+		look: look, Mounts: mounts(), Cgroups: look.cgroups(), Interfaces: names("/sys/class/net"), Firewall: firewall(),
 		Processes: look.processes(), Descriptors: descriptors(), Files: look.files(),
 	}
 }
@@ -85,10 +86,17 @@ func mounts() map[string]bool {
 	return set
 }
 
-func cgroups() map[string]bool {
+func (l Look) cgroups() map[string]bool {
 	set := map[string]bool{}
 	filepath.WalkDir("/sys/fs/cgroup", func(path string, d fs.DirEntry, err error) error {
-		if err == nil && d.IsDir() {
+		if err != nil || !d.IsDir() {
+			return nil
+		}
+		counts := len(l.Cgroups) == 0
+		for _, part := range l.Cgroups {
+			counts = counts || strings.Contains(path, part)
+		}
+		if counts {
 			set[path] = true
 		}
 		return nil
@@ -117,7 +125,7 @@ func firewall() map[string]bool {
 	return set
 }
 
-// processes are those of the looked-for programs, those in another pid namespace than ours, and our own dead children.
+// processes are those of the looked-for programs, those of the looked-for containers, and our own dead children.
 func (l Look) processes() map[string]bool {
 	set := map[string]bool{}
 	own, _ := os.Readlink("/proc/self/ns/pid")
@@ -136,7 +144,12 @@ func (l Look) processes() map[string]bool {
 		program, _ := os.Readlink(dir + "/exe")
 		namespace, _ := os.Readlink(dir + "/ns/pid")
 		zombie := fields[0] == "Z" && fields[1] == fmt.Sprint(os.Getpid())
-		if zombie || l.Programs != "" && strings.HasPrefix(program, l.Programs+"/") || namespace != "" && namespace != own {
+		contained := false
+		if l.Mark != "" && namespace != "" && namespace != own {
+			mounts, _ := os.ReadFile(dir + "/mountinfo")
+			contained = strings.Contains(string(mounts), l.Mark)
+		}
+		if zombie || contained || l.Programs != "" && strings.HasPrefix(program, l.Programs+"/") {
 			cmdline, _ := os.ReadFile(dir + "/cmdline")
 			set[fmt.Sprintf("%s (start %s, state %s) %s: %s", pid, fields[19], fields[0], program, strings.ReplaceAll(string(cmdline), "\x00", " "))] = true
 		}
