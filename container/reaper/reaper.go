@@ -15,7 +15,21 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Main runs the command line after an optional "--" and returns its exit code:
+// signals are those that came since the program began. Process 1 ignores what
+// it does not catch, but a Go program catches all from its first moment, and
+// ends by them until somebody asks for them. So this is done before anything
+// that takes time.
+var signals chan os.Signal
+
+func init() {
+	if len(os.Args) > 1 && os.Args[1] == "init" {
+		signals = make(chan os.Signal, 64)
+		signal.Notify(signals)
+	}
+}
+
+// Main is the command "init", the program's first argument. It runs the command
+// line after an optional "--" and returns its exit code:
 // 128 and the signal when one ended it, 127 when it is not there, 126 when it
 // cannot be executed.
 func Main(args []string, stderr io.Writer) int {
@@ -28,8 +42,6 @@ func Main(args []string, stderr io.Writer) int {
 	}
 	// Where this is not process 1, orphans come here all the same.
 	unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
-	signals := make(chan os.Signal, 64)
-	signal.Notify(signals)
 	pid, err := start(args)
 	if err != nil {
 		fmt.Fprintf(stderr, "init: %s: %v\n", args[0], err)

@@ -41,6 +41,22 @@ func TestCodes(t *testing.T) {
 	}
 }
 
+// A signal that comes at once is not lost, nor does it end the wrong process.
+func TestEarlySignal(t *testing.T) {
+	for i := range 20 {
+		cmd := run("sleep", "100")
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Duration(4+i) * time.Millisecond)
+		cmd.Process.Signal(syscall.SIGTERM)
+		cmd.Wait()
+		if code := cmd.ProcessState.ExitCode(); code != 143 && cmd.ProcessState.Sys().(syscall.WaitStatus).Signal() != syscall.SIGTERM {
+			t.Errorf("after %d ms: exit code %d", 4+i, code)
+		}
+	}
+}
+
 // Signals reach the program, and an orphan's end neither stays a zombie nor
 // ends the container.
 func TestSignalsAndOrphans(t *testing.T) {
