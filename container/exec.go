@@ -110,8 +110,8 @@ func (c *Container) execProcess(s ExecSettings, pid int) (*specs.Process, error)
 			return nil, fmt.Errorf("argument %q has a zero byte", arg)
 		}
 	}
-	var spec specs.Spec
-	if err := readJSON(c.file(configFile), &spec); err != nil {
+	spec, err := runtime.LoadSpec(c.Dir())
+	if err != nil {
 		return nil, err
 	}
 	p := spec.Process

@@ -114,15 +114,6 @@ func (e *Engine) read(id string) (*Container, error) {
 	return c, nil
 }
 
-// writeJSON writes a file that nobody reads before it is whole.
-func writeJSON(path string, v any) error {
-	data, err := json.Marshal(v)
-	if err != nil {
-		return fmt.Errorf("encode %s: %w", path, err)
-	}
-	return os.WriteFile(path, data, 0o600)
-}
-
 // readJSON reads a file of the engine's own.
 func readJSON(path string, v any) error {
 	data, err := os.ReadFile(path)

@@ -14,6 +14,7 @@ import (
 	"loper.run/container/monitor"
 	"loper.run/internal/atomicfile"
 	"loper.run/runtime"
+	"loper.run/runtime/specjson"
 )
 
 // StartError says why a container could not be started.
@@ -106,7 +107,11 @@ func (c *Container) start(o StartOptions) error {
 	if err := c.writeEtc(f); err != nil {
 		return err
 	}
-	if err := writeJSON(c.file(configFile), spec); err != nil {
+	text, err := specjson.Encode(spec)
+	if err != nil {
+		return fmt.Errorf("encode %s: %w", configFile, err)
+	}
+	if err := os.WriteFile(c.file(configFile), text, 0o600); err != nil {
 		return err
 	}
 	if err := atomicfile.WriteJSON(c.file(monitor.ConfigFile), config, 0o600, c.durability()); err != nil {

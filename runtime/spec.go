@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 	"strings"
 
+	"loper.run/runtime/specjson"
+
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
 
@@ -52,9 +54,12 @@ func LoadSpec(bundle string) (*specs.Spec, error) {
 
 // ParseSpec decodes and validates the text of a config.json.
 func ParseSpec(data []byte) (*specs.Spec, error) {
-	spec := &specs.Spec{}
-	if err := json.Unmarshal(data, spec); err != nil {
-		return nil, decodeError(data, err)
+	spec, err := specjson.Decode(data)
+	if err != nil {
+		spec = &specs.Spec{}
+		if err := json.Unmarshal(data, spec); err != nil {
+			return nil, decodeError(data, err)
+		}
 	}
 	return spec, Validate(spec)
 }

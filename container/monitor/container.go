@@ -1,13 +1,7 @@
 package monitor
 
 import (
-	"encoding/json"
-	"fmt"
-	"os"
-	"path/filepath"
 	"syscall"
-
-	specs "github.com/opencontainers/runtime-spec/specs-go"
 
 	"loper.run/runtime"
 )
@@ -33,7 +27,7 @@ func realEngine() engine {
 	}
 	return engine{
 		run: func(dir string, c *Config, s *stdio) (int, error) {
-			spec, err := readSpec(dir)
+			spec, err := runtime.LoadSpec(dir)
 			if err != nil {
 				return 0, err
 			}
@@ -70,17 +64,4 @@ func realEngine() engine {
 			return ctr.Delete(true)
 		},
 	}
-}
-
-func readSpec(dir string) (*specs.Spec, error) {
-	path := filepath.Join(dir, "config.json")
-	data, err := os.ReadFile(path)
-	if err != nil {
-		return nil, err
-	}
-	spec := new(specs.Spec)
-	if err := json.Unmarshal(data, spec); err != nil {
-		return nil, fmt.Errorf("read %s: %w", path, err)
-	}
-	return spec, nil
 }
