@@ -22,7 +22,7 @@ const (
 	imageFiles  = 34000
 	imageBytes  = 840 << 20
 	imageLayers = 4
-	bigFile     = 64 << 10 // files from here on are three quarters of the bytes
+	bigFile     = 64 << 10 // files from here on are four fifths of the bytes
 	hugeFile    = 16 << 20 // but none from here on
 )
 
@@ -52,7 +52,7 @@ func bigImage() (img *env.Image, size int64, files int, err error) {
 	return env.NewImage(env.RunConfig{Cmd: []string{"/bin/true"}}, layers...), size, files, nil
 }
 
-// sample picks big files until they make up three quarters of the bytes, and fills up with small files and links. The same
+// sample picks big files until they make up four fifths of the bytes, and fills up with small files and links. The same
 // machine gives the same sample.
 func sample(root string) ([]string, error) {
 	var big, small []string
@@ -81,7 +81,7 @@ func sample(root string) ([]string, error) {
 	var bytes int64
 	var picked []string
 	for _, i := range random.Perm(len(big)) {
-		if bytes >= imageBytes*3/4 {
+		if bytes >= imageBytes*4/5 {
 			break
 		}
 		bytes += sizes[big[i]]

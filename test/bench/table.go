@@ -46,7 +46,7 @@ const (
 func (b *bench) print() error {
 	lines := [][]string{{"what", "Loper", "peer", "takes", "ratio", "goal"}}
 	for _, r := range b.rows {
-		lines = append(lines, []string{r.what, r.ours, r.peer, r.theirs, r.ratio, r.target})
+		lines = append(lines, []string{r.what, r.ours, strings.ReplaceAll(r.peer, "|", "\\|"), r.theirs, r.ratio, r.target})
 	}
 	var text strings.Builder
 	fmt.Fprintf(&text, "Measured on %s with %s. Medians, the contenders in turns.\n\n%s", time.Now().UTC().Format("2006-01-02"), machine(), markdown(lines))
