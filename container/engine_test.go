@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"loper.run/container/monitor"
+	"loper.run/container/reaper"
 	"loper.run/image"
 	"loper.run/internal/userns"
 	"loper.run/test/env"
@@ -20,6 +21,9 @@ func TestMain(m *testing.M) {
 	userns.Main()
 	if len(os.Args) == 3 && os.Args[1] == "monitor" {
 		os.Exit(monitor.Main(os.Args[2]))
+	}
+	if len(os.Args) > 2 && os.Args[1] == "init" {
+		os.Exit(reaper.Main(os.Args[2:], os.Stderr))
 	}
 	if args := os.Args; len(args) > 5 && args[1] == "--root" && args[5] == "rm" {
 		os.Exit(removeMain(args[2], args[4], args[len(args)-1]))

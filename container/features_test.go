@@ -1,6 +1,7 @@
 package container
 
 import (
+	"debug/elf"
 	"os"
 	"path/filepath"
 	"strings"
@@ -225,6 +226,27 @@ func TestIsolationModes(t *testing.T) {
 	}
 	if _, code := e.run(Settings{UsernsMode: "host", Privileged: true}, "ls /dev/vda || ls /dev/sda || ls /dev/null"); code != 0 {
 		t.Errorf("host's devices: %d", code)
+	}
+}
+
+// A signal that comes right after the start reaches the program.
+func TestInit(t *testing.T) {
+	if program, err := elf.Open("/proc/self/exe"); err != nil || program.Section(".interp") != nil {
+		t.Skip("needs a static test binary, as CGO_ENABLED=0 makes it")
+	}
+	e := newEngine(t)
+	for range 10 {
+		c := e.start(Settings{Init: true, Command: []string{"sleep", "100"}})
+		if err := c.Stop(t.Context(), StopOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		if code := e.wait(c); code != 143 {
+			t.Errorf("exit code %d", code)
+		}
+	}
+	out, code := e.run(Settings{Init: true}, "echo $$; cat /proc/1/comm; exit 5")
+	if code != 5 || strings.HasPrefix(out, "1\n") {
+		t.Errorf("%d %q", code, out)
 	}
 }
 

@@ -54,6 +54,9 @@ func (c *Container) Start(o StartOptions) error {
 	}
 	err = c.start(o)
 	if err == nil {
+		if c.Settings.Init {
+			c.awaitInit()
+		}
 		return nil
 	}
 	failed := &StartError{Code: 125, Err: err}
