@@ -20,6 +20,7 @@ type facts struct {
 	ipcDirs  []string            // where the host shows its ipc namespace
 	dir      string              // with the generated files of /etc
 	volumes  string              // the directory of all volumes
+	mixed    map[string]bool     // sources of binds with mounts below that cannot be id-mapped
 	init     string              // program of --init
 	hide     []string            // directories of the engine's own, hidden from a host image
 	hostDirs []string            // top-level directories that a rootless host image binds

@@ -229,6 +229,28 @@ func TestIsolationModes(t *testing.T) {
 	}
 }
 
+// The host's root can be bound although much of what is mounted below it
+// cannot be id-mapped; what cannot at all is refused in one line.
+func TestBindOfMixedMounts(t *testing.T) {
+	e := newEngine(t)
+	all, err := ParseVolume("/:/host:ro")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if out, code := e.run(Settings{Mounts: []Mount{all}}, "stat -c %u /host/etc; ls /host/proc/self/ >/dev/null && echo proc"); code != 0 || out != "0\nproc\n" {
+		t.Errorf("%d %q", code, out)
+	}
+	proc, _ := ParseVolume("/proc:/host:ro")
+	c := e.create(Settings{Mounts: []Mount{proc}, Command: []string{"true"}})
+	if err := c.Start(StartOptions{}); err == nil || !strings.Contains(err.Error(), "--userns host") || strings.Contains(err.Error(), "\n") {
+		t.Errorf("a bind of /proc: %v", err)
+	}
+	proc.NoIDMap = true
+	if out, code := e.run(Settings{Mounts: []Mount{proc}}, "test -e /host/uptime && echo yes"); code != 0 || out != "yes\n" {
+		t.Errorf("%d %q", code, out)
+	}
+}
+
 // A signal that comes right after the start reaches the program.
 func TestInit(t *testing.T) {
 	if program, err := elf.Open("/proc/self/exe"); err != nil || program.Section(".interp") != nil {

@@ -44,6 +44,9 @@ func (c *Container) gather() (*facts, error) {
 	if f.init, err = os.Executable(); err != nil {
 		return nil, err
 	}
+	if err := c.findMixed(f); err != nil {
+		return nil, err
+	}
 	if err := c.gatherRights(f); err != nil {
 		return nil, err
 	}

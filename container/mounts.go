@@ -125,6 +125,9 @@ func (r *Record) mount(m Mount, f *facts) (specs.Mount, error) {
 	}
 	mount := specs.Mount{Destination: m.Target, Type: "bind", Source: m.Source}
 	bind, idmap := "rbind", "ridmap"
+	if f.mixed[m.Source] {
+		idmap = "idmap"
+	}
 	if m.NoRecursive {
 		bind, idmap = "bind", "idmap"
 	}

@@ -78,13 +78,13 @@ const (
 func Workers() {
 	userns.Register(fillWorker, func(args []string) error {
 		if len(args) < 1 {
-			return errors.New("want TARGET LAYER...")
+			return errors.New("want a target and layers")
 		}
 		return fillFrom(args[1:], args[0], os.NewFile(3, "volume"))
 	})
 	userns.Register(removeWorker, func(args []string) error {
 		if len(args) != 1 {
-			return errors.New("want NAME")
+			return errors.New("want a name")
 		}
 		return removeAt(os.NewFile(3, "parent"), args[0])
 	})
