@@ -7,7 +7,7 @@ import (
 )
 
 // unsupported refuses what config.json asks for and Loper doesn't do. Nothing
-// is ignored in silence: what would do no harm becomes a warning.
+// of Linux is ignored in silence: what would do no harm becomes a warning.
 func (c *compiler) unsupported() error {
 	l := c.spec.Linux
 	switch {
@@ -33,13 +33,6 @@ func (c *compiler) unsupported() error {
 			return badField("linux.rootfsPropagation", "unknown propagation %q", p)
 		}
 	}
-	for name, set := range map[string]bool{
-		"solaris": c.spec.Solaris != nil, "windows": c.spec.Windows != nil, "vm": c.spec.VM != nil, "zos": c.spec.ZOS != nil, "freebsd": c.spec.FreeBSD != nil,
-	} {
-		if set {
-			c.warn(name, "has no effect: it is for other systems")
-		}
-	}
 	return nil
 }
 
@@ -62,12 +55,6 @@ func (c *compiler) unsupportedProcess(p *specs.Process, field string) error {
 	}
 	if p.SelinuxLabel != "" && !c.host.SELinux {
 		c.warn(field+".selinuxLabel", "has no effect: SELinux is off on this machine")
-	}
-	if p.User.Username != "" {
-		c.warn(field+".user.username", "has no effect on Linux")
-	}
-	if p.CommandLine != "" {
-		c.warn(field+".commandLine", "has no effect on Linux")
 	}
 	if c.host.SetgroupsDenied && len(p.User.AdditionalGids) > 0 {
 		c.warn(field+".user.additionalGids", "are left out: a user namespace of a single group has no others")
