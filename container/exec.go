@@ -100,6 +100,17 @@ func waitExec(ctx context.Context, p *runtime.Process) (int, error) {
 	}
 }
 
+// ProtectSelf is for the beginning of a command that calls Exec. In a container
+// whose ids could write this program's file it may start the program anew; see
+// runtime.ProtectSelf.
+func (c *Container) ProtectSelf() error {
+	spec, err := runtime.LoadSpec(c.Dir())
+	if err != nil || !runtime.Exposed(spec) {
+		return nil // without a config.json there is nothing to execute in: Exec says so
+	}
+	return runtime.ProtectSelf()
+}
+
 // execProcess is the container's own process changed by the settings.
 func (c *Container) execProcess(s ExecSettings, pid int) (*specs.Process, error) {
 	if len(s.Command) == 0 {

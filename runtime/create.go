@@ -25,7 +25,7 @@ type Options struct {
 	// ConsoleSocket takes the master of the container's terminal.
 	ConsoleSocket *os.File
 	// Detached lets the container outlive the caller. Otherwise it dies with
-	// the calling thread (see launch.Start).
+	// the calling thread, which the calling goroutine then keeps.
 	Detached bool
 	// PreserveFDs is how many descriptors from 3 on the container inherits.
 	PreserveFDs int

@@ -68,7 +68,7 @@ func (c *Container) Exec(o ExecOptions) (_ *Process, err error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &starting{spec: spec, files: launch.Files{}, cgroup: m}
+	s := &starting{options: Options{Detached: o.Detached}, spec: spec, files: launch.Files{}, cgroup: m}
 	defer func() { closeAll(s.owned) }()
 	if err := s.openCgroup(); err != nil {
 		return nil, err
@@ -95,7 +95,7 @@ func (c *Container) Exec(o ExecOptions) (_ *Process, err error) {
 }
 
 func (s *starting) execute(program *launch.Program, process *specs.Process) (*launch.Process, error) {
-	p, err := launch.Start(program, s.files, s.into)
+	p, err := s.start(program)
 	if err != nil {
 		return nil, err
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"runtime"
 
 	"loper.run/launch"
 	"loper.run/runtime/cgroup"
@@ -106,9 +107,18 @@ func limitError(err error) error {
 	return fmt.Errorf("make the cgroup: %w", err)
 }
 
+// start starts a program. A container that dies with its maker dies with the
+// thread that made it: the calling goroutine keeps that thread for good.
+func (s *starting) start(program *launch.Program) (*launch.Process, error) {
+	if !s.options.Detached {
+		runtime.LockOSThread()
+	}
+	return launch.Start(program, s.files, s.into)
+}
+
 // launch starts the program and follows it to where it waits or executes.
 func (s *starting) launch() error {
-	p, err := launch.Start(s.compiled.Program, s.files, s.into)
+	p, err := s.start(s.compiled.Program)
 	if err != nil {
 		return err
 	}

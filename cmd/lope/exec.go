@@ -64,6 +64,15 @@ func (e *execution) run(g *global, args []string) error {
 	if err != nil {
 		return err
 	}
+	spec, err := c.Spec()
+	if err != nil {
+		return err
+	}
+	if runtime.Exposed(spec) {
+		if err := runtime.ProtectSelf(); err != nil {
+			return err
+		}
+	}
 	p, err := e.process(c, args[1:])
 	if err != nil {
 		return err

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	goruntime "runtime"
 	"strconv"
 	"strings"
 	"time"
@@ -21,12 +20,6 @@ import (
 
 // version is set by the build.
 var version = "dev"
-
-func init() {
-	// A container that dies with its creator dies with the thread that made
-	// it. The main thread lives as long as the process.
-	goruntime.LockOSThread()
-}
 
 // command is one of lope's commands.
 type command struct {

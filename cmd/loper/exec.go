@@ -27,6 +27,9 @@ func newExec(c *cli) *cobra.Command {
 			}
 			s.Command = args[1:]
 			s.Stdin, s.Stdout, s.Stderr = c.in, c.out, c.err
+			if err := ctr.ProtectSelf(); err != nil {
+				return err
+			}
 			code, err := ctr.Exec(cmd.Context(), s)
 			if err != nil && code == engineExit {
 				code = 1 // as docker's, where 125 is for run alone

@@ -4,11 +4,14 @@ import (
 	"syscall"
 
 	"loper.run/runtime"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
 
 // engine is what the monitor asks of the runtime. It is values, so that tests
 // can let an ordinary child process stand for a container.
 type engine struct {
+	protect   func(dir string) error // the monitor's own file from the container
 	run       func(dir string, c *Config, s *stdio) (pid int, err error)
 	exitCode  func(err error) int   // of a run that failed
 	killAll   func(c *Config)       // what the first process left behind
@@ -19,6 +22,7 @@ type engine struct {
 func realEngine() engine {
 	// After the monitor has replaced itself the container is loaded anew.
 	var ctr *runtime.Container
+	var spec *specs.Spec
 	load := func(c *Config) bool {
 		if ctr == nil {
 			ctr, _ = runtime.Load(c.RuntimeRoot, c.ID)
@@ -26,11 +30,13 @@ func realEngine() engine {
 		return ctr != nil
 	}
 	return engine{
-		run: func(dir string, c *Config, s *stdio) (int, error) {
-			spec, err := runtime.LoadSpec(dir)
-			if err != nil {
-				return 0, err
+		protect: func(dir string) (err error) {
+			if spec, err = runtime.LoadSpec(dir); err != nil || !runtime.Exposed(spec) {
+				return err
 			}
+			return runtime.ProtectSelf()
+		},
+		run: func(dir string, c *Config, s *stdio) (_ int, err error) {
 			ctr, err = runtime.Run(runtime.Options{
 				Root: c.RuntimeRoot, ID: c.ID, Bundle: dir, Spec: spec, Overlay: c.Overlay,
 				Stdin: s.in, Stdout: s.out, Stderr: s.err, ConsoleSocket: s.console,

@@ -35,8 +35,12 @@ func run(dir string, e engine) int {
 		}
 		return s.serve()
 	}
-	unix.CloseOnExec(reportFd)
-	s, err := start(dir, e)
+	err := e.protect(dir)
+	var s *server
+	if err == nil {
+		unix.CloseOnExec(reportFd)
+		s, err = start(dir, e)
+	}
 	if err != nil {
 		report(err, e)
 		return 1

@@ -46,6 +46,7 @@ func TestMain(m *testing.M) {
 func standIn() engine {
 	pidFile := func(c *Config) string { return filepath.Join(c.RuntimeRoot, "state") }
 	return engine{
+		protect: func(string) error { return nil },
 		run: func(dir string, c *Config, s *stdio) (int, error) {
 			var argv []string
 			data, err := os.ReadFile(filepath.Join(dir, "config.json"))

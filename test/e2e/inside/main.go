@@ -22,6 +22,8 @@ func main() {
 	case "ids":
 		groups, _ := os.Getgroups()
 		fmt.Println(os.Getuid(), os.Getgid(), groups)
+	case "steal":
+		fmt.Println(steal())
 	case "eat": // megabytes of memory, touched
 		megabytes, _ := strconv.Atoi(os.Args[2])
 		var kept [][]byte
