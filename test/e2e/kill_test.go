@@ -46,15 +46,19 @@ func TestOneMonitorAndNoOtherProcess(t *testing.T) {
 		e.busybox()
 		host := env.Snapshot(look())
 		id := e.start("--name", "c", "busybox", "sleep", "1000")
-		eventually(t, "one monitor and the container", func() bool {
-			came := 0
+		var came []string
+		deadline := time.Now().Add(settle)
+		for len(came) != 2 && time.Now().Before(deadline) {
+			came = nil
 			for _, line := range host.Diff(env.Snapshot(look())) {
 				if strings.HasPrefix(line, "process + ") {
-					came++
+					came = append(came, line)
 				}
 			}
-			return came == 2
-		})
+		}
+		if len(came) != 2 {
+			t.Errorf("processes that came, want one monitor and the container:\n%s", strings.Join(came, "\n"))
+		}
 		if m := e.monitors(id); len(m) != 1 {
 			t.Errorf("monitors: %v", m)
 		}

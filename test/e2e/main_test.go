@@ -20,6 +20,9 @@ import (
 // Where the programs under test lie; set by TestMain.
 var programs, loper, lope, inside string
 
+// states is where the engines of this run have their directories.
+var states string
+
 var stopRegistries []func()
 
 func TestMain(m *testing.M) { os.Exit(testMain(m)) }
@@ -30,7 +33,12 @@ func testMain(m *testing.M) int {
 		panic(err)
 	}
 	defer os.RemoveAll(dir)
-	os.Chmod(dir, 0o755)                   // the ordinary user runs them too
+	os.Chmod(dir, 0o755) // the ordinary user runs them too
+	states = filepath.Join(dir, "states")
+	if err := os.Mkdir(states, 0o755); err != nil {
+		panic(err)
+	}
+
 	programs = os.Getenv("LOPER_PROGRAMS") // tests programs that are built, or installed, already
 	if programs == "" {
 		programs = filepath.Join(dir, "bin")
@@ -46,7 +54,7 @@ func testMain(m *testing.M) int {
 		fmt.Printf("go build inside: %v\n%s", err, out)
 		return 1
 	}
-	host := env.Snapshot(look())
+	host := env.Snapshot(look(states))
 	code := m.Run()
 	for _, stop := range stopRegistries {
 		stop()
@@ -60,7 +68,7 @@ func testMain(m *testing.M) int {
 
 // look is what counts as left behind by an engine with these directories.
 func look(state ...string) env.Look {
-	return env.Look{State: state, Programs: programs, Mark: "loper-state-", Cgroups: []string{"loper-", runtimeID}}
+	return env.Look{State: state, Programs: programs, Mark: states, Cgroups: []string{"loper-", runtimeID}}
 }
 
 // registry is the one docker-registry of this run.
@@ -150,7 +158,7 @@ func everyone(t *testing.T, f func(t *testing.T, e *engine)) {
 
 func newEngine(t testing.TB, user *env.User) *engine {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "loper-state-")
+	dir, err := os.MkdirTemp(states, "")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -22,7 +22,7 @@ type Look struct {
 	State    []string // directories whose every entry counts
 	Programs string   // processes of the programs in this directory count
 	Mark     string   // so do those in other pid namespaces that have a mount whose description has this in it
-	Cgroups  []string // cgroups whose paths have one of these in them count; none: all
+	Cgroups  []string // cgroups without processes whose paths have one of these in them count; none: all of them
 }
 
 // Snapshot takes the picture.
@@ -45,20 +45,21 @@ func (h Host) Settle(patience time.Duration) []string {
 	}
 }
 
-// Diff is what came (+) and went (-) between the two pictures.
+// Diff is what came (+) and went (-) between the two pictures. What may well be others' counts only when it came.
 func (h Host) Diff(after Host) []string {
 	var diff []string
 	for _, set := range []struct {
 		name          string
 		before, after map[string]bool
+		ends          bool // others' come to an end at any time
 	}{
-		{"mount", h.Mounts, after.Mounts},
-		{"cgroup", h.Cgroups, after.Cgroups},
-		{"interface", h.Interfaces, after.Interfaces},
-		{"firewall", h.Firewall, after.Firewall},
-		{"process", h.Processes, after.Processes},
-		{"descriptor", h.Descriptors, after.Descriptors},
-		{"file", h.Files, after.Files},
+		{"mount", h.Mounts, after.Mounts, false},
+		{"cgroup", h.Cgroups, after.Cgroups, true},
+		{"interface", h.Interfaces, after.Interfaces, false},
+		{"firewall", h.Firewall, after.Firewall, false},
+		{"process", h.Processes, after.Processes, true},
+		{"descriptor", h.Descriptors, after.Descriptors, false},
+		{"file", h.Files, after.Files, false},
 	} {
 		for line := range set.after {
 			if !set.before[line] {
@@ -66,7 +67,7 @@ func (h Host) Diff(after Host) []string {
 			}
 		}
 		for line := range set.before {
-			if !set.after[line] {
+			if !set.after[line] && !set.ends && !(set.name == "mount" && strings.Contains(line, " "+os.TempDir()+"/")) {
 				diff = append(diff, fmt.Sprintf("%s - %s", set.name, line))
 			}
 		}
@@ -96,12 +97,24 @@ func (l Look) cgroups() map[string]bool {
 		for _, part := range l.Cgroups {
 			counts = counts || strings.Contains(path, part)
 		}
-		if counts {
+		if counts && isEmpty(path) {
 			set[path] = true
 		}
 		return nil
 	})
 	return set
+}
+
+// isEmpty says whether no process is in a cgroup: one that was forgotten. What still runs is seen as a process.
+func isEmpty(cgroup string) bool {
+	entries, _ := os.ReadDir(cgroup)
+	for _, e := range entries {
+		if e.IsDir() && !isEmpty(filepath.Join(cgroup, e.Name())) {
+			return false
+		}
+	}
+	procs, err := os.ReadFile(filepath.Join(cgroup, "cgroup.procs"))
+	return err == nil && len(procs) == 0
 }
 
 func names(dir string) map[string]bool {
