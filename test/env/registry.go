@@ -10,7 +10,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"time"
 )
 
@@ -19,7 +18,9 @@ type Registry struct {
 	Addr string // host:port
 	User string // of basic authentication, empty without
 	Pass string
-	cmd  *exec.Cmd
+
+	cmd   *exec.Cmd
+	stdin io.Closer
 }
 
 // passwordHash is the bcrypt hash of "secret", which the registry asks of user "tester" when it has authentication.
@@ -54,10 +55,13 @@ func StartRegistry(dir string, auth bool) (*Registry, error) {
 		return nil, err
 	}
 	defer log.Close()
-	r.cmd = exec.Command(program, "serve", file)
+	// The shell holds the other end of our pipe: however we end, the registry ends too.
+	r.cmd = exec.Command("sh", "-c", `"$0" serve "$1" </dev/null & read _; kill -9 $!; wait`, program, file)
+	if r.stdin, err = r.cmd.StdinPipe(); err != nil {
+		return nil, err
+	}
 	r.cmd.Stdout, r.cmd.Stderr = log, log
 	r.cmd.Env = append(os.Environ(), "OTEL_TRACES_EXPORTER=none")
-	r.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if err := r.cmd.Start(); err != nil {
 		return nil, err
 	}
@@ -75,7 +79,7 @@ func StartRegistry(dir string, auth bool) (*Registry, error) {
 
 // Stop ends the registry.
 func (r *Registry) Stop() {
-	r.cmd.Process.Kill()
+	r.stdin.Close()
 	r.cmd.Wait()
 }
 
