@@ -126,7 +126,7 @@ func (c *Process) Next() (string, error) {
 	}
 }
 
-// adopt follows the program into its second child.
+// adopt follows the program into its second child, which waits for that.
 func (c *Process) adopt(pid int) error {
 	if err := c.reap(); err != nil {
 		return err
@@ -140,7 +140,7 @@ func (c *Process) adopt(pid int) error {
 	}
 	c.pidfd.Close()
 	c.pid, c.pidfd = pid, os.NewFile(uintptr(fd), "pidfd")
-	return nil
+	return c.Send()
 }
 
 // Send lets a child that awaits it go on, and gives it descriptors.

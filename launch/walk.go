@@ -166,6 +166,9 @@ func take(w *walker, s *step, index int) (uintptr, syscall.Errno) {
 				syscall.RawSyscall(unix.SYS_EXIT_GROUP, 0, 0, 0)
 			}
 		}
+		if errno == 0 {
+			errno = known(w)
+		}
 		return 0, errno
 	}
 	if s.nr == unix.SYS_EXECVE && !w.ready {
@@ -176,6 +179,24 @@ func take(w *walker, s *step, index int) (uintptr, syscall.Errno) {
 		r, _, errno := syscall.RawSyscall6(s.nr, s.args[0], s.args[1], s.args[2], s.args[3], s.args[4], s.args[5])
 		if errno != unix.EINTR {
 			return r, errno
+		}
+	}
+}
+
+// known waits until the parent knows of this second child: what it reports must
+// not come before its process id.
+//
+//go:nosplit
+//go:norace
+//go:nocheckptr
+func known(w *walker) syscall.Errno {
+	for {
+		n, _, errno := syscall.RawSyscall6(unix.SYS_RECVFROM, w.socket, uintptr(unsafe.Pointer(&w.report)), 1, 0, 0, 0)
+		switch {
+		case errno == 0 && n != 1:
+			return unix.EPIPE
+		case errno != unix.EINTR:
+			return errno
 		}
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	goruntime "runtime"
 	"slices"
 	"strings"
 	"syscall"
@@ -440,13 +441,13 @@ func TestFailuresLeaveNothing(t *testing.T) {
 // hostState is what a container might leave: mounts, cgroups and descriptors.
 func hostState(t *testing.T) string {
 	t.Helper()
-	mounts, err := os.ReadFile("/proc/self/mountinfo")
-	must(t, err)
-	groups, err := filepath.Glob("/sys/fs/cgroup/*/loper-test/*")
+	goruntime.GC() // closes what earlier tests left
+	time.Sleep(20 * time.Millisecond)
+	groups, err := filepath.Glob(fmt.Sprint("/sys/fs/cgroup/*/loper-test/*", os.Getpid()))
 	must(t, err)
 	fds, err := os.ReadDir("/proc/self/fd")
 	must(t, err)
-	return fmt.Sprintf("%s%v\n%d descriptors", mounts, groups, len(fds))
+	return fmt.Sprintf("%s%v\n%d descriptors", mountTable(t, fmt.Sprint(os.Getpid())), groups, len(fds))
 }
 
 func TestContainerDiesWithItsMaker(t *testing.T) {
@@ -454,7 +455,7 @@ func TestContainerDiesWithItsMaker(t *testing.T) {
 		o := bundle(t, "sleep", "60")
 		c, err := Run(o)
 		must(t, err)
-		fmt.Printf("pid %d\n", c.Pid())
+		fmt.Printf("pid %d in %s as %s\n", c.Pid(), o.Root, o.ID)
 		unix.Kill(os.Getpid(), unix.SIGKILL)
 	}
 	if !userns.Privileged() {
@@ -464,14 +465,21 @@ func TestContainerDiesWithItsMaker(t *testing.T) {
 	cmd.Env = append(os.Environ(), "LOPER_TEST_MAKER=1")
 	out, _ := cmd.CombinedOutput()
 	var pid int
+	var root, id string
 	if i := bytes.Index(out, []byte("pid ")); i < 0 {
 		if bytes.Contains(out, []byte("SKIP")) {
 			t.Skip("needs busybox")
 		}
 		t.Fatalf("output %s", out)
-	} else if _, err := fmt.Sscanf(string(out[i:]), "pid %d", &pid); err != nil {
+	} else if _, err := fmt.Sscanf(string(out[i:]), "pid %d in %s as %s", &pid, &root, &id); err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() {
+		c, err := Load(root, id)
+		must(t, err)
+		must(t, c.Delete(true))
+		must(t, os.RemoveAll(filepath.Dir(root)))
+	})
 	for range 100 {
 		if unix.Kill(pid, 0) == unix.ESRCH {
 			return

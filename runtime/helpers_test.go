@@ -16,3 +16,14 @@ func command(t *testing.T, name string, args ...string) *exec.Cmd {
 	cmd.WaitDelay = 20 * time.Second
 	return cmd
 }
+
+func waitFor(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	for range 500 {
+		if ok() {
+			return
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	t.Errorf("not within 5 s: %s", what)
+}

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"syscall"
 
 	"loper.run/internal/flock"
@@ -166,7 +167,7 @@ func (e *ExecError) Unwrap() error { return e.err }
 // execError makes an ExecError of a failure to find or execute the program.
 func execError(err error, p *specs.Process) error {
 	var failed *launch.Error
-	if errors.As(err, &failed) && p != nil && (failed.Op.Call.Name == launch.Execve.Name || failed.Op.Call.Name == launch.Faccessat2.Name) {
+	if errors.As(err, &failed) && p != nil && !strings.HasPrefix(failed.Op.Field, "hooks.") && (failed.Op.Call.Name == launch.Execve.Name || failed.Op.Call.Name == launch.Faccessat2.Name) {
 		return &ExecError{Path: p.Args[0], Errno: failed.Errno, err: err}
 	}
 	return err
