@@ -90,7 +90,10 @@ func (c *Container) signal(sig syscall.Signal, paused bool) error {
 	if err != nil {
 		return err
 	}
-	return m.Thaw()
+	if err := m.Thaw(); err != nil && rc.Pid() != 0 {
+		return err
+	}
+	return nil // it has ended, and its cgroup with it
 }
 
 // Kill sends a signal to the container's first process. Any but SIGKILL waits
