@@ -55,6 +55,9 @@ type Settings struct {
 	Recorded bool
 	// Bound makes the container die with the thread that started it.
 	Bound bool
+	// AskTerminal makes the program wait until its terminal, on its way to the
+	// console socket, is as the caller wants it.
+	AskTerminal bool
 	// PreserveFDs is how many descriptors from 3 on the container inherits.
 	PreserveFDs int
 	// exec tells that the process joins a container that is there.

@@ -24,6 +24,9 @@ type Options struct {
 	Stdin, Stdout, Stderr *os.File
 	// ConsoleSocket takes the master of the container's terminal.
 	ConsoleSocket *os.File
+	// Terminal, when set, is called once the master is on its way to
+	// ConsoleSocket, and before the program runs.
+	Terminal func() error
 	// Detached lets the container outlive the caller. Otherwise it dies with
 	// the calling thread, which the calling goroutine then keeps.
 	Detached bool
@@ -56,7 +59,7 @@ func Plan(o Options) (*launch.Program, error) {
 }
 
 func (o *Options) settings(gate bool) Settings {
-	return Settings{Overlay: o.Overlay, Gate: gate, Recorded: o.Detached, Bound: !o.Detached, PreserveFDs: o.PreserveFDs, NoKeyring: o.NoKeyring}
+	return Settings{Overlay: o.Overlay, Gate: gate, Recorded: o.Detached, AskTerminal: o.Terminal != nil, Bound: !o.Detached, PreserveFDs: o.PreserveFDs, NoKeyring: o.NoKeyring}
 }
 
 // spec returns the caller's spec, valid and with an absolute root.

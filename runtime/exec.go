@@ -17,6 +17,8 @@ type ExecOptions struct {
 	Process               *specs.Process
 	Stdin, Stdout, Stderr *os.File
 	ConsoleSocket         *os.File
+	// Terminal is as in Options.
+	Terminal func() error
 	// Detached lets the process outlive the caller.
 	Detached    bool
 	PreserveFDs int
@@ -75,7 +77,7 @@ func (c *Container) Exec(o ExecOptions) (_ *Process, err error) {
 	}
 	host := lookAtHost(spec, o.Process)
 	host.CgroupTasks = s.tasks
-	compiled, err := CompileExec(spec, o.Process, host, Settings{Bound: !o.Detached, PreserveFDs: o.PreserveFDs})
+	compiled, err := CompileExec(spec, o.Process, host, Settings{Bound: !o.Detached, AskTerminal: o.Terminal != nil, PreserveFDs: o.PreserveFDs})
 	if err != nil {
 		return nil, err
 	}
@@ -87,24 +89,32 @@ func (c *Container) Exec(o ExecOptions) (_ *Process, err error) {
 		return nil, err
 	}
 	s.keep(containerInput, pidfd)
-	p, err := s.execute(compiled.Program, o.Process)
+	p, err := s.execute(compiled.Program, o)
 	if err != nil {
 		return nil, execError(err, o.Process)
 	}
 	return &Process{p, compiled.Warnings}, nil
 }
 
-func (s *starting) execute(program *launch.Program, process *specs.Process) (*launch.Process, error) {
+// execute starts the program and gives it what it asks its parent for.
+func (s *starting) execute(program *launch.Program, o ExecOptions) (*launch.Process, error) {
 	p, err := s.start(program)
 	if err != nil {
 		return nil, err
 	}
 	for err == nil {
 		var text string
-		if text, err = p.Next(); err == nil && text == announceLimits {
-			if err = setRlimits(p.Pid(), process, "process"); err == nil {
-				err = p.Send()
-			}
+		if text, err = p.Next(); err != nil {
+			break
+		}
+		switch text {
+		case announceLimits:
+			err = setRlimits(p.Pid(), o.Process, "process")
+		case announceTerminal:
+			err = o.Terminal()
+		}
+		if err == nil {
+			err = p.Send()
 		}
 	}
 	if err != io.EOF {

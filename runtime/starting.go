@@ -148,6 +148,13 @@ func (s *starting) launch() error {
 				p.Detach()
 				return nil
 			}
+		case text == announceTerminal:
+			if err := s.options.Terminal(); err != nil {
+				return err
+			}
+			if err := p.Send(); err != nil {
+				return err
+			}
 		case text == announceHooks:
 			if err := s.hooks(p); err != nil {
 				return err

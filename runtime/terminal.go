@@ -12,6 +12,9 @@ import (
 // ConsoleInput names the socket that takes the terminal's master.
 const ConsoleInput = "console"
 
+// announceTerminal asks the parent to set the terminal up.
+const announceTerminal = "made the terminal"
+
 // devptsMagic is what statfs says of a devpts.
 const devptsMagic = unix.DEVPTS_SUPER_MAGIC
 
@@ -67,6 +70,10 @@ func (c *compiler) openTerminal(p *specs.Process) {
 		},
 		sendDescriptor(launch.Input(ConsoleInput), master, "/dev/pts/ptmx", "send the terminal to its console socket", field),
 	)
+	if c.set.AskTerminal {
+		c.add(launch.Op{Call: launch.Announce, Text: announceTerminal})
+		c.p.Await("wait for the terminal's settings", 0)
+	}
 }
 
 // sendDescriptor compiles sendmsg with one descriptor, in the form that OCI

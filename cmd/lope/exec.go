@@ -94,6 +94,9 @@ func (e *execution) run(g *global, args []string) error {
 		return err
 	}
 	defer tty.close()
+	if tty.receive != nil {
+		o.Terminal = tty.take
+	}
 	if !e.detach {
 		tty.listen()
 	}

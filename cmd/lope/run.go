@@ -35,6 +35,9 @@ func runCommand() command {
 				return err
 			}
 			defer tty.close()
+			if tty.receive != nil {
+				o.Terminal = tty.take
+			}
 			if !detach {
 				tty.listen()
 			}

@@ -40,6 +40,7 @@ func dialConsole(path string) (*os.File, error) {
 type terminal struct {
 	receive *os.File // where the master arrives
 	send    *os.File
+	master  *os.File
 	restore func()
 	signals chan os.Signal
 }
@@ -67,6 +68,9 @@ func foregroundTerminal(p *specs.Process, console **os.File) (*terminal, error) 
 
 func (t *terminal) close() {
 	t.restore()
+	if t.master != nil {
+		t.master.Close()
+	}
 	if t.receive != nil {
 		t.receive.Close()
 		t.send.Close()
@@ -89,17 +93,7 @@ func (t *terminal) listen() {
 // follow forwards signals to a process, and its terminal when it has one,
 // until wait returns.
 func (t *terminal) follow(kill func(syscall.Signal) error, wait func() (syscall.WaitStatus, error)) (syscall.WaitStatus, error) {
-	var master *os.File
-	if t.receive != nil {
-		var err error
-		if master, err = receiveMaster(t.receive); err != nil {
-			return 0, err
-		}
-		defer master.Close()
-		if err := t.raw(master); err != nil {
-			return 0, err
-		}
-	}
+	master := t.master
 	go func() {
 		for s := range t.signals {
 			forward(s.(syscall.Signal), kill, master)
@@ -130,11 +124,19 @@ func forward(s syscall.Signal, kill func(syscall.Signal) error, master *os.File)
 	}
 }
 
-// raw hands lope's own terminal over: the container's does the line editing.
-func (t *terminal) raw(master *os.File) error {
-	if err := keepNewlines(master); err != nil {
+// take receives the terminal before the program has it.
+func (t *terminal) take() (err error) {
+	if t.master, err = receiveMaster(t.receive); err != nil {
 		return err
 	}
+	if err := keepNewlines(t.master); err != nil {
+		return err
+	}
+	return t.raw()
+}
+
+// raw hands lope's own terminal over: the container's does the line editing.
+func (t *terminal) raw() error {
 	fd := int(os.Stdin.Fd())
 	if !term.IsTerminal(fd) {
 		return nil
