@@ -2,6 +2,7 @@ package launch
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"strings"
@@ -196,6 +197,51 @@ func TestForkEntersAPidNamespace(t *testing.T) {
 	}
 }
 
+// A process aside does its steps, the one that made it leaves them out and
+// learns how it ended.
+func TestSpawn(t *testing.T) {
+	for _, code := range []int{0, 3} {
+		out, read := output(t)
+		p := &Program{}
+		pid, status := p.NewSlot(), p.NewBuffer()
+		at := p.Add(Op{Call: Spawn, Result: pid, Text: "go aside"})
+		p.Add(shell(fmt.Sprintf("echo aside; exit %d", code))...)
+		p.Ops[at].Skip = len(p.Ops) - at - 1
+		p.Add(
+			Op{Call: Wait4, Args: []Arg{Result(pid), status, Int(0), Int(0)}, Text: "wait"},
+			Op{Call: Check, Args: []Arg{status, Int(0), Int(int(unix.ECANCELED)), Int(1<<32 - 1), Int(code << 8)}, Text: "look at the status"},
+		)
+		p.Add(shell("echo end")...)
+		c, err := Start(p, Files{"out": out}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		finish(t, c)
+		if got := read(); got != "aside\nend\n" {
+			t.Errorf("output %q", got)
+		}
+	}
+}
+
+// What fails aside is a failure of the program.
+func TestSpawnFails(t *testing.T) {
+	p := &Program{}
+	p.Add(
+		Op{Call: Spawn, Skip: 1, Text: "go aside"},
+		Op{Call: Execve, Args: []Arg{String("/does/not/exist"), Strings([]string{"x"}), Strings(nil)}, Text: "execute nothing"},
+		Op{Call: Recvmsg, Args: []Arg{Input(Parent), Words(Int(0), Int(0), Int(0), Int(0), Int(0), Int(0), Int(0))}, Text: "wait for the parent"},
+	)
+	c, err := Start(p, nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = c.Next()
+	c.Abort()
+	if !errors.Is(err, unix.ENOENT) {
+		t.Errorf("error %v", err)
+	}
+}
+
 func TestStartLeaksNoDescriptor(t *testing.T) {
 	count := func() int {
 		entries, err := os.ReadDir("/proc/self/fd")
@@ -234,6 +280,8 @@ func TestAssembleRefusesNonsense(t *testing.T) {
 		"accepted jump out":  {Ops: []Op{{Call: Close, Accept: []Accept{{unix.EBADF, 9}}}}},
 		"unknown result":     {Ops: []Op{{Call: Close, Args: []Arg{Result(4)}}}},
 		"result in a struct": {Ops: []Op{{Call: Close, Args: []Arg{Words(Result(9))}}}},
+		"NUL in a string":    {Ops: []Op{{Call: Close, Args: []Arg{String("a\x00b")}}}},
+		"NUL in a list":      {Ops: []Op{{Call: Close, Args: []Arg{Strings([]string{"a\x00b"})}}}},
 		"unknown input":      {Ops: []Op{{Call: Close, Args: []Arg{Input("x")}}}},
 	} {
 		if _, err := assemble(p, nil); err == nil {

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"os/user"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -105,11 +106,24 @@ func subordinate(path string) ([]specs.LinuxIDMapping, error) {
 	if err != nil {
 		return nil, err
 	}
-	var list []specs.LinuxIDMapping
-	next := uint32(1)
+	return mappings(ranges), nil
+}
+
+// mappings numbers the ranges from 1 on. A range that the kernel could not map
+// is left out: one that is no 32-bit number, or that overlaps one before it, as
+// when a user is listed by name and by number.
+func mappings(ranges []mobyuser.SubID) (list []specs.LinuxIDMapping) {
+	const all = 1<<32 - 1
+	next := int64(1)
 	for _, r := range ranges {
-		list = append(list, specs.LinuxIDMapping{ContainerID: next, HostID: uint32(r.SubID), Size: uint32(r.Count)})
-		next += uint32(r.Count)
+		overlaps := slices.ContainsFunc(list, func(m specs.LinuxIDMapping) bool {
+			return r.SubID < int64(m.HostID)+int64(m.Size) && int64(m.HostID) < r.SubID+r.Count
+		})
+		if overlaps || r.SubID < 0 || r.Count <= 0 || r.Count > all-r.SubID || r.Count > all-next {
+			continue
+		}
+		list = append(list, specs.LinuxIDMapping{ContainerID: uint32(next), HostID: uint32(r.SubID), Size: uint32(r.Count)})
+		next += r.Count
 	}
-	return list, nil
+	return list
 }

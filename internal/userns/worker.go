@@ -79,6 +79,7 @@ func (w Worker) Run(ctx context.Context) error {
 	stop := context.AfterFunc(ctx, func() { p.Kill() })
 	defer stop()
 	text, _ := io.ReadAll(io.LimitReader(r, 64<<10))
+	_, _ = io.Copy(io.Discard, r) // or it would wait for its words to be read
 	status, err := p.Wait()
 	switch {
 	case err != nil:

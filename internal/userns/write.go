@@ -20,11 +20,15 @@ func Write(pid int, uids, gids []specs.LinuxIDMapping) error {
 		return errors.New("a new user namespace needs uid and gid mappings")
 	}
 	proc := "/proc/" + strconv.Itoa(pid)
-	if Privileged() {
-		if err := writeProc(proc+"/gid_map", mapText(gids)); err != nil {
+	// Root in a user namespace may map the ids that it has there.
+	if os.Geteuid() == 0 {
+		err := writeProc(proc+"/gid_map", mapText(gids))
+		if err == nil {
+			return writeProc(proc+"/uid_map", mapText(uids))
+		}
+		if Privileged() || !errors.Is(err, os.ErrPermission) {
 			return err
 		}
-		return writeProc(proc+"/uid_map", mapText(uids))
 	}
 	if ownID(uids, os.Geteuid()) && ownID(gids, os.Getegid()) {
 		if err := writeProc(proc+"/setgroups", "deny"); err != nil && !errors.Is(err, os.ErrNotExist) {
