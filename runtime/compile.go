@@ -19,6 +19,8 @@ type Host struct {
 	SetgroupsDenied bool
 	// IsFile tells whether the source of a bind mount is not a directory.
 	IsFile func(path string) bool
+	// OverlayByNames tells that the kernel wants the names of layers.
+	OverlayByNames bool
 	// CgroupTasks is how many 'tasks' files the process writes itself into.
 	CgroupTasks int
 	// Cgroup1 lists the cgroup v1 hierarchies; empty on cgroup v2.

@@ -14,8 +14,9 @@ import (
 // lookAtHost gathers what the compile needs to know of this machine.
 func lookAtHost(spec *specs.Spec, p *specs.Process) Host {
 	h := Host{
-		Privileged: userns.Privileged(),
-		Arch:       goruntime.GOARCH,
+		OverlayByNames: overlayByNames.Load(),
+		Privileged:     userns.Privileged(),
+		Arch:           goruntime.GOARCH,
 		IsFile: func(path string) bool {
 			st, err := os.Stat(path)
 			return err == nil && !st.IsDir()

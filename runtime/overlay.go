@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"sync/atomic"
 
 	"golang.org/x/sys/unix"
 )
@@ -13,6 +14,26 @@ import (
 // ones mapped to the ids of the container's. The upper directory is not mapped
 // (the kernel doesn't take it): it belongs to the container's root already.
 func mountOverlay(o *Overlay, user *os.File) (*os.File, error) {
+	if !overlayByNames.Load() {
+		f, err := mountOverlayDirectly(o, user)
+		if !errors.Is(err, unix.EINVAL) {
+			return f, err
+		}
+	}
+	f, err := mountOverlayByNames(o, user)
+	if err == nil {
+		overlayByNames.Store(true)
+	}
+	return f, err
+}
+
+// overlayByNames is set once this kernel turned out to want the names of
+// layers: those before Linux 6.13 take no descriptors, those before 6.8 not one
+// layer at a time. The latter may say so at the last step only, so the whole
+// operation is what is tried.
+var overlayByNames atomic.Bool
+
+func mountOverlayDirectly(o *Overlay, user *os.File) (*os.File, error) {
 	fs, err := unix.Fsopen("overlay", unix.FSOPEN_CLOEXEC)
 	if err != nil {
 		return nil, os.NewSyscallError("fsopen overlay", err)
@@ -82,9 +103,6 @@ func addLower(fs int, dir string, user *os.File) (*os.File, error) {
 	}
 	if err := unix.FsconfigSetFd(fs, "lowerdir+", int(layer.Fd())); err != nil {
 		layer.Close()
-		if errors.Is(err, unix.EINVAL) {
-			return nil, &UnsupportedError{What: "overlay with id-mapped layers", Since: "6.13", Instead: "--userns host"}
-		}
 		return nil, overlayError(fs, "lowerdir+="+dir, err)
 	}
 	return layer, nil
@@ -107,20 +125,4 @@ func overlayError(fs int, what string, err error) error {
 		return fmt.Errorf("overlay: %s: %w", what, err)
 	}
 	return fmt.Errorf("overlay: %s: %w (%s)", what, err, strings.Join(said, "; "))
-}
-
-// UnsupportedError is something that this kernel can't do.
-type UnsupportedError struct {
-	What    string
-	Since   string // the Linux version that can
-	Instead string // the flag that does without, or ""
-}
-
-// Error says what, since when, and what to do instead.
-func (e *UnsupportedError) Error() string {
-	s := e.What + " needs Linux " + e.Since
-	if e.Instead != "" {
-		s += "; '" + e.Instead + "' does without"
-	}
-	return s
 }

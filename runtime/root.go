@@ -1,10 +1,8 @@
 package runtime
 
 import (
-	"slices"
-	"strconv"
-
 	"loper.run/launch"
+	"slices"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
@@ -112,42 +110,6 @@ func (c *compiler) sharePropagation() {
 		return
 	}
 	c.add(setAttr(c.root, 0, 0, flag, recursive, "set the propagation of the root file system", "linux.rootfsPropagation"))
-}
-
-// overlay mounts layers from inside the user namespace, without id mapping:
-// the layers of an ordinary user already have the ids of the namespace.
-func (c *compiler) overlay(o *Overlay) launch.Slot {
-	fs := c.fsopen("overlay", "make the overlay of the layers", "")
-	set := func(key, value string) {
-		c.add(launch.Op{
-			Call: launch.Fsconfig,
-			Args: []launch.Arg{launch.Result(fs), launch.Flags(unix.FSCONFIG_SET_STRING, "SET_STRING"), launch.String(key), launch.String(value), launch.Int(0)},
-			Text: "overlay " + key + "=" + value,
-		})
-	}
-	set("source", "overlay")
-	for i := len(o.Lower) - 1; i >= 0; i-- {
-		set("lowerdir+", o.Lower[i])
-	}
-	if o.Upper != "" {
-		set("upperdir", o.Upper)
-		set("workdir", o.Work)
-	}
-	if o.Volatile && o.Upper != "" {
-		c.add(launch.Op{
-			Call: launch.Fsconfig,
-			Args: []launch.Arg{launch.Result(fs), launch.Flags(unix.FSCONFIG_SET_FLAG, "SET_FLAG"), launch.String("volatile"), launch.Int(0), launch.Int(0)},
-			Text: "overlay volatile",
-		})
-	}
-	if has(c.spec, specs.UserNamespace) {
-		c.add(launch.Op{
-			Call: launch.Fsconfig,
-			Args: []launch.Arg{launch.Result(fs), launch.Flags(unix.FSCONFIG_SET_FLAG, "SET_FLAG"), launch.String("userxattr"), launch.Int(0), launch.Int(0)},
-			Text: "overlay userxattr",
-		})
-	}
-	return c.fsmount(fs, 0, "make the overlay of the "+strconv.Itoa(len(o.Lower))+" layers", "")
 }
 
 // pivot makes the root file system the process's root and takes the host's
