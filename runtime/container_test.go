@@ -159,7 +159,8 @@ func TestInside(t *testing.T) {
 			o.Spec.Linux.Namespaces = append(o.Spec.Linux.Namespaces, specs.LinuxNamespace{Type: specs.CgroupNamespace})
 			o.Spec.Linux.Namespaces = dedupe(o.Spec.Linux.Namespaces)
 		}, "grep -v -c ':/$' /proc/self/cgroup", "0"},
-		{"signals", nil, "exec grep -E 'Sig(Blk|Ign)' /proc/self/status", "SigBlk:\t0000000000000000\nSigIgn:\t0000000000000000"},
+		// Signals 32 and 33 are the C library's own: its posix_spawn, which make uses, leaves them ignored.
+		{"signals", nil, "grep -E 'Sig(Blk|Ign)' /proc/self/status | sed s/0000000[01]80000000/0000000000000000/", "SigBlk:\t0000000000000000\nSigIgn:\t0000000000000000"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			if got := sh(t, test.change, test.script); got != test.want {

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"sync"
@@ -66,9 +67,11 @@ func testMain(m *testing.M) int {
 	return code
 }
 
+var ownCgroups = regexp.MustCompile("loper-[0-9a-f]{64}|" + runtimeID)
+
 // look is what counts as left behind by an engine with these directories.
 func look(state ...string) env.Look {
-	return env.Look{State: state, Programs: programs, Mark: states, Cgroups: []string{"loper-", runtimeID}}
+	return env.Look{State: state, Programs: programs, Mark: states, Cgroups: ownCgroups}
 }
 
 // registry is the one docker-registry of this run.

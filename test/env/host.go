@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"sort"
 	"strings"
 	"time"
@@ -19,10 +20,10 @@ type Host struct {
 
 // Look says what counts, since a machine has other work too. Mounts, interfaces and the firewall count always.
 type Look struct {
-	State    []string // directories whose every entry counts
-	Programs string   // processes of the programs in this directory count
-	Mark     string   // so do those in other pid namespaces that have a mount whose description has this in it
-	Cgroups  []string // cgroups without processes whose paths have one of these in them count; none: all of them
+	State    []string       // directories whose every entry counts
+	Programs string         // processes of the programs in this directory count
+	Mark     string         // so do those in other pid namespaces that have a mount whose description has this in it
+	Cgroups  *regexp.Regexp // cgroups without processes whose paths match count; nil: all of them
 }
 
 // Snapshot takes the picture.
@@ -93,11 +94,7 @@ func (l Look) cgroups() map[string]bool {
 		if err != nil || !d.IsDir() {
 			return nil
 		}
-		counts := len(l.Cgroups) == 0
-		for _, part := range l.Cgroups {
-			counts = counts || strings.Contains(path, part)
-		}
-		if counts && isEmpty(path) {
+		if (l.Cgroups == nil || l.Cgroups.MatchString(path)) && isEmpty(path) {
 			set[path] = true
 		}
 		return nil
