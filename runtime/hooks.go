@@ -32,6 +32,11 @@ const hookNull = "hook null"
 // hookSlots are descriptors of the container's state, as hooks read it.
 type hookSlots struct{ creating, created launch.Slot }
 
+// prestart are the hooks that the specification deprecates and engines still use.
+//
+//lint:ignore SA1019 they have to be run for as long as there are any
+func prestart(h specs.Hooks) []specs.Hook { return h.Prestart }
+
 func hooksOf(spec *specs.Spec) specs.Hooks {
 	if spec.Hooks == nil {
 		return specs.Hooks{}
@@ -43,7 +48,7 @@ func hooksOf(spec *specs.Spec) specs.Hooks {
 // hooks of the container need.
 func beforePivot(spec *specs.Spec) bool {
 	h := hooksOf(spec)
-	return len(h.Prestart)+len(h.CreateRuntime)+len(h.CreateContainer)+len(h.StartContainer) > 0 //nolint:staticcheck // still in use by others
+	return len(prestart(h))+len(h.CreateRuntime)+len(h.CreateContainer)+len(h.StartContainer) > 0
 }
 
 // validateHooks checks what all hooks must have.
@@ -53,7 +58,7 @@ func validateHooks(spec *specs.Spec) error {
 		name string
 		list []specs.Hook
 	}{
-		{"prestart", h.Prestart}, {"createRuntime", h.CreateRuntime}, {"createContainer", h.CreateContainer}, //nolint:staticcheck // still in use by others
+		{"prestart", prestart(h)}, {"createRuntime", h.CreateRuntime}, {"createContainer", h.CreateContainer},
 		{"startContainer", h.StartContainer}, {"poststart", h.Poststart}, {"poststop", h.Poststop},
 	} {
 		for i, hook := range kind.list {
@@ -139,10 +144,11 @@ func hookArgs(h specs.Hook) []string {
 // ones need.
 func (s *starting) hooks(p *launch.Process) error {
 	s.container.state.Pid = p.Pid()
-	// The specification has prestart hooks belong to the start operation.
+	// Prestart hooks once belonged to the start; they still hear of a created
+	// container.
 	state, createdState := s.container.hookState(specs.StateCreating), s.container.hookState(specs.StateCreated)
 	h := hooksOf(s.spec)
-	if err := runHooks("prestart", h.Prestart, createdState); err != nil { //nolint:staticcheck // still in use by others
+	if err := runHooks("prestart", prestart(h), createdState); err != nil {
 		return err
 	}
 	if err := runHooks("createRuntime", h.CreateRuntime, state); err != nil {

@@ -29,7 +29,8 @@ func TestHooks(t *testing.T) {
 	startHook := hook("startContainer", "/log")
 	startHook.Timeout = &seconds
 	o.Spec.Hooks = &specs.Hooks{
-		Prestart:      []specs.Hook{hook("prestart", log)}, //nolint:staticcheck // still in use by others
+		//lint:ignore SA1019 others still use them
+		Prestart:      []specs.Hook{hook("prestart", log)},
 		CreateRuntime: []specs.Hook{hook("createRuntime", log), hook("createRuntime2", log)},
 		// It is a file of the host in the container's namespaces: the host's paths, the container's host name.
 		CreateContainer: []specs.Hook{{Path: "/bin/busybox", Args: []string{"sh", "-c", fmt.Sprintf("{ echo createContainer $(hostname); cat; echo; } >> %s; touch %s/by-hook", log, o.Spec.Root.Path)}}},

@@ -133,7 +133,7 @@ func (c *Container) Delete(force bool) error {
 	}
 	defer lock.Close()
 	if status := c.statusOfMade(); status != specs.StateStopped {
-		if !force && status != specs.StateCreated {
+		if !force && status != specs.StateCreated && !c.dies() {
 			return fmt.Errorf("container %q is %s: stop it first, or use --force", c.state.ID, status)
 		}
 		if err := c.end(); err != nil {
@@ -167,6 +167,19 @@ func (c *Container) Delete(force bool) error {
 	return nil
 }
 
+// dies gives a container that was killed a moment ago the time to die.
+func (c *Container) dies() bool {
+	fd, err := c.Pidfd()
+	if err != nil {
+		return true
+	}
+	defer fd.Close()
+	return endsWithin(fd, dyingTime) == nil
+}
+
+// dyingTime is what the kernel may need, on a busy machine, for a killed process.
+const dyingTime = 100 * time.Millisecond
+
 // end kills the container and waits until it is dead.
 func (c *Container) end() error {
 	fd, err := c.Pidfd()
@@ -182,15 +195,26 @@ func (c *Container) end() error {
 	if err := unix.PidfdSendSignal(int(fd.Fd()), unix.SIGKILL, nil, 0); err != nil && err != unix.ESRCH {
 		return err
 	}
-	deadline := time.Now().Add(deathTimeout)
+	if err := endsWithin(fd, deathTimeout); err != nil {
+		return fmt.Errorf("container %q doesn't die: %w", c.state.ID, err)
+	}
+	return nil
+}
+
+// endsWithin waits for the end of the process behind a pidfd.
+func endsWithin(pidfd *os.File, limit time.Duration) error {
+	deadline := time.Now().Add(limit)
 	for {
 		left := time.Until(deadline)
-		n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd.Fd()), Events: unix.POLLIN}}, int(max(left, 0).Milliseconds()))
-		if n > 0 {
+		n, err := unix.Poll([]unix.PollFd{{Fd: int32(pidfd.Fd()), Events: unix.POLLIN}}, int(max(left, 0).Milliseconds()))
+		switch {
+		case n > 0:
 			return nil
-		}
-		if err != unix.EINTR {
-			return fmt.Errorf("container %q doesn't die within %v", c.state.ID, deathTimeout)
+		case err == unix.EINTR:
+		case err != nil:
+			return os.NewSyscallError("poll", err)
+		default:
+			return fmt.Errorf("it still lives after %v", limit)
 		}
 	}
 }

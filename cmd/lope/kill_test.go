@@ -160,3 +160,14 @@ func TestForwardedSignals(t *testing.T) {
 	}
 	b.want(1, "does not exist", "state", "c")
 }
+
+// Whoever kills a container may delete it right away.
+func TestKillThenDelete(t *testing.T) {
+	b := newBox(t)
+	b.program("sleep", "100")
+	for range 10 {
+		b.want(0, "", "run", "-d", "c")
+		b.want(0, "", "kill", "c", "KILL")
+		b.want(0, "", "delete", "c")
+	}
+}
