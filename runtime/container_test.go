@@ -46,7 +46,7 @@ func bundle(t testing.TB, args ...string) Options {
 	spec.Root = &specs.Root{Path: root}
 	spec.Process.Terminal = false
 	spec.Process.Args = args
-	spec.Linux.CgroupsPath = "/loper-test/" + id(t)
+	spec.Linux.CgroupsPath = "/loper-test-" + id(t)
 	return Options{Root: filepath.Join(dir, "state"), ID: id(t), Bundle: dir, Spec: spec, Config: encode(t, spec)}
 }
 
@@ -444,7 +444,7 @@ func hostState(t *testing.T) string {
 	t.Helper()
 	goruntime.GC() // closes what earlier tests left
 	time.Sleep(20 * time.Millisecond)
-	groups, err := filepath.Glob(fmt.Sprint("/sys/fs/cgroup/*/loper-test/*", os.Getpid()))
+	groups, err := filepath.Glob(fmt.Sprint("/sys/fs/cgroup/*/loper-test-*", os.Getpid()))
 	must(t, err)
 	fds, err := os.ReadDir("/proc/self/fd")
 	must(t, err)

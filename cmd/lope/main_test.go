@@ -55,7 +55,7 @@ func newBox(t testing.TB) *box {
 	b.spec, err = runtime.ParseSpec(data)
 	b.must(err)
 	b.spec.Process.Terminal, b.spec.Root.Readonly = false, false
-	b.spec.Linux.CgroupsPath = "/loper-test/" + strings.ReplaceAll(t.Name(), "/", "_") + fmt.Sprint(os.Getpid())
+	b.spec.Linux.CgroupsPath = "/loper-test-" + strings.ReplaceAll(t.Name(), "/", "_") + fmt.Sprint(os.Getpid())
 	b.program("true")
 	t.Cleanup(func() {
 		for _, id := range strings.Fields(b.lope("list", "-q").out) {
