@@ -16,7 +16,7 @@ import (
 func mountOverlay(o *Overlay, user *os.File) (*os.File, error) {
 	if !overlayByNames.Load() {
 		f, err := mountOverlayDirectly(o, user)
-		if !errors.Is(err, unix.EINVAL) {
+		if !errors.Is(err, unix.EINVAL) && !errors.Is(err, unix.EBADF) {
 			return f, err
 		}
 	}
@@ -28,9 +28,9 @@ func mountOverlay(o *Overlay, user *os.File) (*os.File, error) {
 }
 
 // overlayByNames is set once this kernel turned out to want the names of
-// layers: those before Linux 6.13 take no descriptors, those before 6.8 not one
-// layer at a time. The latter may say so at the last step only, so the whole
-// operation is what is tried.
+// layers: those before Linux 6.13 take no descriptors (EBADF: of a tree they are
+// no open files), those before 6.8 not one layer at a time (EINVAL). The latter
+// may say so at the last step only, so the whole operation is what is tried.
 var overlayByNames atomic.Bool
 
 func mountOverlayDirectly(o *Overlay, user *os.File) (*os.File, error) {
