@@ -12,14 +12,12 @@ import (
 	"time"
 
 	"loper.run/container/monitor"
+	"loper.run/internal/version"
 	"loper.run/runtime"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"github.com/spf13/pflag"
 )
-
-// version is set by the build.
-var version = "dev"
 
 // command is one of lope's commands.
 type command struct {
@@ -128,7 +126,7 @@ func lope(g *global, args []string) error {
 		return err
 	}
 	if *showVersion {
-		fmt.Printf("lope version %s\nspec: %s\n", version, specs.Version)
+		fmt.Printf("lope version %s\nspec: %s\n", version.String(), specs.Version)
 		return nil
 	}
 	if g.logFormat != "text" && g.logFormat != "json" {
