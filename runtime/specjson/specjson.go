@@ -14,7 +14,7 @@ import (
 // would link an HTTP client.
 //
 //go:generate go tool easyjson -no_std_marshalers -output_filename zconfig.go specjson.go
-//go:generate sed -i -e "/^\teasyjson \"/d" -e "/_ easyjson.Marshaler/d" zconfig.go
+//go:generate sed -i -e "/^\teasyjson \"/d" -e "/_ easyjson.Marshaler/d" -e "1a //lint:file-ignore SA1019 deprecated fields are read all the same" zconfig.go
 
 // config is the part of specs.Spec that concerns Linux.
 //
