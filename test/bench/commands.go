@@ -24,7 +24,9 @@ func (b *bench) version() error {
 	}
 	for _, program := range []string{"loper", "lope"} {
 		more := all[program].median() - all["/bin/true"].median()
-		b.add(row{program + " version, above /bin/true", milliseconds(more), milliseconds(all["podman --version"].median() - all["/bin/true"].median()), "podman --version", "", "≤ 3 ms"})
+		theirs := all["podman --version"].median() - all["/bin/true"].median()
+		best := all[program].least() - all["/bin/true"].least()
+		b.add(row{what: program + " version, above /bin/true", ours: milliseconds(more), theirs: milliseconds(theirs), peer: "podman --version", target: "≤ 3 ms", best: milliseconds(best)})
 	}
 	return nil
 }

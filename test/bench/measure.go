@@ -29,6 +29,13 @@ func (t times) median() time.Duration {
 	return sorted[len(sorted)/2]
 }
 
+func (t times) least() time.Duration {
+	if len(t) == 0 {
+		return 0
+	}
+	return slices.Min(t)
+}
+
 // inTurns measures the contenders one after the other, again and again, so that what else the machine does hits all alike.
 func inTurns(n int, contenders []contender) (map[string]times, error) {
 	all := map[string]times{}

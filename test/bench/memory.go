@@ -47,7 +47,7 @@ func (b *bench) memory() error {
 		time.Sleep(2 * time.Second) // idle
 		ours := proportional(filepath.Join(b.dir, "loper"), "monitor")
 		theirs := proportional(b.podman.dir, "conmon")
-		b.add(row{fmt.Sprintf("a monitor's memory (PSS) beside each of %d", n), kilobytes(ours), kilobytes(theirs), "conmon", fmt.Sprintf("%.2f", ours/theirs), "≤ 2.5 MB"})
+		b.add(row{what: fmt.Sprintf("a monitor's memory (PSS) beside each of %d", n), ours: kilobytes(ours), theirs: kilobytes(theirs), peer: "conmon", ratio: fmt.Sprintf("%.2f", ours/theirs), target: "≤ 2.5 MB"})
 		for i := range n {
 			name := fmt.Sprintf("memory-%d", i)
 			must(b.engine("rm", "-f", name))
