@@ -16,7 +16,7 @@ import (
 func mountOverlay(o *Overlay, user *os.File) (*os.File, error) {
 	if !overlayByNames.Load() {
 		f, err := mountOverlayDirectly(o, user)
-		if !errors.Is(err, unix.EINVAL) && !errors.Is(err, unix.EBADF) {
+		if !refusesDescriptors(err) {
 			return f, err
 		}
 	}
@@ -28,10 +28,16 @@ func mountOverlay(o *Overlay, user *os.File) (*os.File, error) {
 }
 
 // overlayByNames is set once this kernel turned out to want the names of
-// layers: those before Linux 6.13 take no descriptors (EBADF: of a tree they are
-// no open files), those before 6.8 not one layer at a time (EINVAL). The latter
-// may say so at the last step only, so the whole operation is what is tried.
+// layers. Some say so at the last step only, so the whole operation is what is
+// tried.
 var overlayByNames atomic.Bool
+
+// refusesDescriptors: before Linux 6.13 a descriptor of a tree is no open file
+// (EBADF) or of the wrong kind (EINVAL); before 6.8 there is no "lowerdir+"
+// (EINVAL), and before 6.5 overlayfs takes strings only (EOPNOTSUPP).
+func refusesDescriptors(err error) bool {
+	return errors.Is(err, unix.EINVAL) || errors.Is(err, unix.EBADF) || errors.Is(err, unix.EOPNOTSUPP)
+}
 
 func mountOverlayDirectly(o *Overlay, user *os.File) (*os.File, error) {
 	fs, err := unix.Fsopen("overlay", unix.FSOPEN_CLOEXEC)
