@@ -198,6 +198,9 @@ func (s *starting) undo(cause error) error {
 	}
 	if s.grouped {
 		err := s.cgroup.Kill(unix.SIGKILL)
+		if errors.Is(err, cgroup.ErrNoGroup) {
+			err = nil
+		}
 		if destroyErr := s.cgroup.Destroy(); destroyErr != nil {
 			err = destroyErr
 		}
