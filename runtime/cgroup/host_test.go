@@ -2,6 +2,7 @@ package cgroup
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -336,6 +337,52 @@ func TestFreezeAndKill(t *testing.T) {
 			}
 			missing(t, m)
 		})
+	}
+}
+
+// The killed need CPU time to end, more than a hard quota gives them in time.
+func TestKillLiftsTheQuota(t *testing.T) {
+	var m Manager
+	var file, want string
+	if Detect() == V2 {
+		var err error
+		if m, err = New(unique(), V2); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = m.Destroy() })
+		file, want = "cpu.max", "max 1000000"
+	} else {
+		m, file, want = onHost(t, "/"+unique()), "cpu.cfs_quota_us", "-1"
+	}
+	if err := m.Create(&specs.LinuxResources{CPU: &specs.LinuxCPU{Quota: ptr(int64(2000)), Period: ptr(uint64(1000000))}}); err != nil {
+		t.Fatal(err)
+	}
+	dir := m.Paths()["cpu"]
+	if Detect() == V2 {
+		dir = m.Paths()[""]
+	}
+	p := start(t)
+	if a := p.do("fork 20"); a != "<nil>" {
+		t.Fatal(a)
+	}
+	pids, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%[1]d/children", p.Process.Pid))
+	if err != nil {
+		t.Skip("needs /proc/PID/task/TID/children: ", err)
+	}
+	for _, word := range append(strings.Fields(string(pids)), fmt.Sprint(p.Process.Pid)) {
+		pid, _ := strconv.Atoi(word)
+		if err := m.Add(pid); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := m.Kill(syscall.SIGKILL); err != nil {
+		t.Error(err)
+	}
+	if got := content(t, dir, file); got != want {
+		t.Errorf("%s is %q, want %q", file, got, want)
+	}
+	if err := m.Destroy(); err != nil {
+		t.Error(err)
 	}
 }
 

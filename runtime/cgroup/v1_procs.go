@@ -107,6 +107,9 @@ func (m *v1) Kill(sig syscall.Signal) error {
 		}
 		return signalAll(m.allPids, sig)
 	}
+	if g := m.find("cpu"); g != nil {
+		_ = g.write("cpu.cfs_quota_us", "-1") // the killed must not wait for CPU time to end, nor Destroy for them
+	}
 	swept := false
 	if g := m.find(""); g != nil {
 		var err error

@@ -219,6 +219,7 @@ func (m *v2) Pids() ([]int, error)  { return m.pids() }
 
 func (m *v2) Kill(sig syscall.Signal) error {
 	if sig == syscall.SIGKILL {
+		_ = m.write("cpu.max", "max") // the killed must not wait for CPU time to end, nor Destroy for them
 		if done, err := m.killAll(); done || err != nil {
 			return err
 		}
