@@ -24,6 +24,7 @@ type facts struct {
 	init     string              // program of --init
 	hide     []string            // directories of the engine's own, hidden from a host image
 	hostDirs []string            // top-level directories that a rootless host image binds
+	noEtc    []string            // generated files that have no place in such a read-only /etc
 }
 
 // cgroupFacts says what the host's cgroups can limit.

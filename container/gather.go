@@ -139,6 +139,11 @@ func (c *Container) gatherHost(f *facts) error {
 	}
 	dirs, _, err := hostTop()
 	f.hostDirs = dirs
+	for _, name := range []string{resolvFile, hostnameFile, hostsFile} {
+		if _, err := os.Lstat(filepath.Join("/etc", name)); errors.Is(err, os.ErrNotExist) {
+			f.noEtc = append(f.noEtc, name)
+		}
+	}
 	return err
 }
 

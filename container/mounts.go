@@ -23,7 +23,10 @@ func (r *Record) mounts(f *facts) ([]specs.Mount, error) {
 	if r.Builtin == "host" {
 		list = append(list, hostMounts(f)...)
 	}
-	for _, name := range []string{"resolv.conf", "hostname", "hosts"} {
+	for _, name := range []string{resolvFile, hostnameFile, hostsFile} {
+		if slices.Contains(f.noEtc, name) {
+			continue
+		}
 		list = append(list, specs.Mount{
 			Destination: "/etc/" + name, Type: "bind", Source: filepath.Join(f.dir, name),
 			Options: []string{"bind", "rprivate"},

@@ -103,6 +103,7 @@ func TestSpec(t *testing.T) {
 		{"host-image-rootless", func(r *Record, f *facts) {
 			m := []specs.LinuxIDMapping{{ContainerID: 0, HostID: 1000, Size: 1}}
 			f.rootless, f.uids, f.gids, f.hostDirs = true, m, m, []string{"/etc", "/usr"}
+			f.noEtc = []string{"hosts"}
 			r.Builtin, r.Image, r.Range, r.Settings.Command = "host", Defaults{}, noRange, []string{"bash"}
 		}},
 	} {
