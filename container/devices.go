@@ -12,9 +12,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// deviceNodes are the devices beyond those that every container has.
+// deviceNodes are the devices beyond those that every container has. No node
+// can be made in a user namespace: there the host's is bound, at the same path
+// by the runtime, at another one as a mount.
 func (r *Record) deviceNodes(s *specs.Spec, f *facts) {
 	for _, d := range f.devices {
+		if f.ownUserns() && filepath.Clean(d.Source) != filepath.Clean(d.Target) {
+			s.Mounts = append(s.Mounts, specs.Mount{Destination: d.Target, Type: "bind", Source: d.Source, Options: []string{"bind", "rprivate", "nosuid", "noexec"}})
+			continue
+		}
 		mode := os.FileMode(d.mode)
 		s.Linux.Devices = append(s.Linux.Devices, specs.LinuxDevice{
 			Path: d.Target, Type: d.kind, Major: d.major, Minor: d.minor, FileMode: &mode, UID: pointer(d.uid), GID: pointer(d.gid),

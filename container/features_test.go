@@ -227,6 +227,9 @@ func TestIsolationModes(t *testing.T) {
 	if _, code := e.run(Settings{UsernsMode: "host", Privileged: true}, "ls /dev/vda || ls /dev/sda || ls /dev/null"); code != 0 {
 		t.Errorf("host's devices: %d", code)
 	}
+	if out, code := e.run(Settings{Devices: []Device{{"/dev/zero", "/dev/other", "r"}}}, "head -c 5 /dev/other | wc -c"); code != 0 || strings.TrimSpace(out) != "5" {
+		t.Errorf("a device by another name: %d %q", code, out)
+	}
 }
 
 // The host's root can be bound although much of what is mounted below it

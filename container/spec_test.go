@@ -61,7 +61,10 @@ func TestSpec(t *testing.T) {
 				Memory: 64 << 20, MemorySwappiness: &swappiness, NanoCPUs: 1_500_000_000, CpusetCpus: "0-1", PidsLimit: 50, CPUShares: 1, BlkioWeight: 100,
 			}
 			r.Settings.CgroupParent = "machines/test"
-			f.devices = []hostDevice{{Device: Device{"/dev/fuse", "/dev/fuse", "rw"}, kind: "c", major: 10, minor: 229, mode: 0o666}}
+			f.devices = []hostDevice{
+				{Device: Device{"/dev/fuse", "/dev/fuse", "rw"}, kind: "c", major: 10, minor: 229, mode: 0o666},
+				{Device: Device{"/dev/fuse", "/dev/other", "rw"}, kind: "c", major: 10, minor: 229, mode: 0o666},
+			}
 		}},
 		{"mounts", func(r *Record, _ *facts) {
 			r.Mounts = []Mount{
