@@ -57,13 +57,14 @@ func Start(p *Program, files Files, cgroup *os.File) (*Process, error) {
 	runtime.KeepAlive(inputs)
 	if errno != 0 {
 		ours.Close()
-		return nil, cloneError(p, errno)
+		return nil, cloneError(p, errno, cgroup != nil)
 	}
 	return &Process{pid: pid, pidfd: os.NewFile(uintptr(c.pidfd), "pidfd"), socket: ours, program: p}, nil
 }
 
-// cloneError says why a child with these namespaces can't be made.
-func cloneError(p *Program, errno syscall.Errno) error {
+// cloneError says why a child with these namespaces can't be made, in a cgroup
+// or not.
+func cloneError(p *Program, errno syscall.Errno, cgroup bool) error {
 	what := "clone"
 	for _, name := range namespaceNames(p.Namespaces) {
 		what += " " + name
@@ -72,6 +73,10 @@ func cloneError(p *Program, errno syscall.Errno) error {
 		what += " (new namespaces)"
 	}
 	switch errno {
+	case unix.EACCES:
+		if cgroup {
+			return fmt.Errorf("%s: %w: the container's cgroup can't be entered from this process's own; for an ordinary user both must lie in what was delegated, as below systemd-run --user --scope", what, errno)
+		}
 	case unix.EPERM, unix.ENOSPC, unix.EUSERS:
 		if p.Namespaces&unix.CLONE_NEWUSER != 0 {
 			return fmt.Errorf("%s: %w: user namespaces may be off; see the sysctls user.max_user_namespaces and kernel.unprivileged_userns_clone", what, errno)
