@@ -161,11 +161,13 @@ func (c *Container) spawn(first *os.File) (*os.File, error) {
 		return nil, err
 	}
 	defer null.Close()
-	files := []*os.File{null, null, null, w}
+	files := []uintptr{null.Fd(), null.Fd(), null.Fd(), w.Fd()}
 	if first != nil {
-		files = append(files, first)
+		files = append(files, first.Fd())
 	}
-	p, err := os.StartProcess(program, []string{program, "monitor", c.Dir()}, &os.ProcAttr{
+	// Not os.StartProcess: its first use in a process tries pidfds on a child
+	// made for that.
+	pid, err := syscall.ForkExec(program, []string{program, "monitor", c.Dir()}, &syscall.ProcAttr{
 		Dir: "/",
 		// One thread is enough for it, and nothing of the caller's environment is its business.
 		Env:   []string{"GOMAXPROCS=1", defaultPath},
@@ -176,7 +178,7 @@ func (c *Container) spawn(first *os.File) (*os.File, error) {
 		r.Close()
 		return nil, fmt.Errorf("start the monitor: %w", err)
 	}
-	go p.Wait() // in case we live longer than the container
+	go syscall.Wait4(pid, nil, 0, nil) // in case we live longer than the container
 	return r, nil
 }
 

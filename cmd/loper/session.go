@@ -33,7 +33,6 @@ func (s *session) start(ctx context.Context, ctr *container.Container) error {
 		return err
 	}
 	signals := s.catch(ctr)
-	defer signals.stop()
 	if err := ctr.Start(container.StartOptions{Attach: true}); err != nil {
 		return notStarted(err)
 	}
@@ -72,7 +71,6 @@ func (s *session) attach(ctx context.Context, ctr *container.Container) error {
 	}
 	defer client.Close()
 	signals := s.catch(ctr)
-	defer signals.stop()
 	signals.forward(ctr)
 	code, err := s.stream(ctx, ctr, client, streams)
 	if err != nil {

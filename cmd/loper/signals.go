@@ -31,7 +31,8 @@ func (s *session) catch(ctr *container.Container) signals {
 	return ch
 }
 
-// forward passes the signals on until stop.
+// forward passes the signals on for as long as this process lives, which is no
+// longer than its session.
 func (ch signals) forward(ctr *container.Container) {
 	if ch == nil {
 		return
@@ -42,11 +43,4 @@ func (ch signals) forward(ctr *container.Container) {
 			_ = ctr.Kill(sig.(syscall.Signal))
 		}
 	}()
-}
-
-func (ch signals) stop() {
-	if ch != nil {
-		signal.Stop(ch)
-		close(ch)
-	}
 }
