@@ -66,6 +66,8 @@ func TestMountsStayInside(t *testing.T) {
 			}
 			c.Wait()
 			must(t, c.Delete(true))
+		} else if strings.Contains(err.Error(), "(tmpfs) that can't map user ids") {
+			t.Log("before Linux 6.3: ", err)
 		} else if !strings.Contains(err.Error(), "invalid argument") || !slices.Contains(options, "unbindable") && !slices.Contains(options, "runbindable") {
 			t.Errorf("root %q, %q: %v", o.Spec.Linux.RootfsPropagation, options, err)
 		}
