@@ -5,9 +5,11 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -328,5 +330,48 @@ func BenchmarkStart(b *testing.B) {
 		}
 		c.Wait()
 		c.Close()
+	}
+}
+
+// A child keeps what it was given and nothing else: with a copy of a sibling's
+// socket it would keep the sibling from seeing that their parent is gone.
+func TestChildClosesForeignDescriptors(t *testing.T) {
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	p := &Program{}
+	p.Add(Op{Call: Announce, Text: "ready"})
+	p.Await("wait", 0)
+	c, err := Start(p, nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Abort()
+	if text, err := c.Next(); err != nil || text != "ready" {
+		t.Fatalf("next: %q, %v", text, err)
+	}
+	w.Close() // ours was the last but for the child's
+	r.SetReadDeadline(time.Now().Add(5 * time.Second))
+	if n, err := r.Read(make([]byte, 1)); n != 0 || err != io.EOF {
+		t.Errorf("the waiting child holds the pipe open: %v", err)
+	}
+}
+
+func TestForeign(t *testing.T) {
+	const end = uintptr(^uint32(0))
+	for _, test := range []struct {
+		inputs   map[string]int
+		preserve int
+		want     []fdRange
+	}{
+		{nil, 0, []fdRange{{3, end}}},
+		{map[string]int{"a": 1, "b": 3, "c": 4, "d": 9}, 0, []fdRange{{5, 8}, {10, end}}},
+		{map[string]int{"a": 7, "b": 7}, 2, []fdRange{{5, 6}, {8, end}}},
+	} {
+		if got := foreign(test.inputs, test.preserve); !slices.Equal(got, test.want) {
+			t.Errorf("%v, %d: %v, want %v", test.inputs, test.preserve, got, test.want)
+		}
 	}
 }

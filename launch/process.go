@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"runtime"
+	"slices"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -40,7 +41,7 @@ func Start(p *Program, files Files, cgroup *os.File) (*Process, error) {
 		ours.Close()
 		return nil, fmt.Errorf("assemble the program: %w", err)
 	}
-	w := &walker{steps: im.steps, slots: im.slots, socket: uintptr(pair[1]), other: uintptr(pair[0])}
+	w := &walker{steps: im.steps, slots: im.slots, socket: uintptr(pair[1]), foreign: foreign(im.inputs, p.Preserve)}
 	c := &clone{flags: p.Namespaces | unix.CLONE_PIDFD | uintptr(unix.SIGCHLD), cgroup: -1}
 	if cgroup != nil {
 		c.cgroup = int(cgroup.Fd())
@@ -60,6 +61,28 @@ func Start(p *Program, files Files, cgroup *os.File) (*Process, error) {
 		return nil, cloneError(p, errno, cgroup != nil)
 	}
 	return &Process{pid: pid, pidfd: os.NewFile(uintptr(c.pidfd), "pidfd"), socket: ours, program: p}, nil
+}
+
+// foreign are the gaps between the descriptors that a child keeps.
+func foreign(inputs map[string]int, preserve int) []fdRange {
+	kept := []int{2 + preserve}
+	for _, fd := range inputs {
+		if fd > 2+preserve {
+			kept = append(kept, fd)
+		}
+	}
+	slices.Sort(kept)
+	var gaps []fdRange
+	for i, fd := range kept {
+		last := uintptr(^uint32(0))
+		if i+1 < len(kept) {
+			last = uintptr(kept[i+1] - 1)
+		}
+		if first := uintptr(fd + 1); first <= last {
+			gaps = append(gaps, fdRange{first, last})
+		}
+	}
+	return gaps
 }
 
 // cloneError says why a child with these namespaces can't be made, in a cgroup

@@ -19,6 +19,9 @@ import "syscall"
 type Program struct {
 	// Namespaces holds the CLONE_NEW… flags that the child starts with.
 	Namespaces uintptr
+	// Preserve is how many descriptors from 3 on the child keeps besides its
+	// inputs and the standard streams. It closes all others at once.
+	Preserve int
 	// Ops are walked in order.
 	Ops []Op
 

@@ -73,14 +73,20 @@ func fork(c *clone, w *walker) (pid int, errno syscall.Errno) {
 	return 0, 0 // not reached
 }
 
+// fdRange is a range of descriptors, both ends included.
+type fdRange struct{ first, last uintptr }
+
 // walker is the state of the child; everything in it was made by the parent.
 type walker struct {
 	steps  []step
 	slots  []uintptr
 	socket uintptr // where reports go
-	other  uintptr // the parent's end of the socket, which must not stay open here
-	report report
-	ready  bool // the parent was told that the execve comes next
+	// foreign are the descriptors that the program has no use for. Among them
+	// are other children's sockets: while this one held a copy, those could
+	// not tell that their parent is gone.
+	foreign []fdRange
+	report  report
+	ready   bool // the parent was told that the execve comes next
 }
 
 // walk runs the steps in order and ends the process: as another program, or
@@ -90,7 +96,9 @@ type walker struct {
 //go:norace
 //go:nocheckptr
 func walk(w *walker) {
-	syscall.RawSyscall(unix.SYS_CLOSE, w.other, 0, 0)
+	for i := range w.foreign {
+		syscall.RawSyscall(unix.SYS_CLOSE_RANGE, w.foreign[i].first, w.foreign[i].last, 0)
+	}
 	for i := 0; i < len(w.steps); i++ {
 		s := &w.steps[i]
 		for j := range s.args {

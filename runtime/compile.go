@@ -127,7 +127,7 @@ func Compile(spec *specs.Spec, host Host, set Settings) (*Compiled, error) {
 	if err := c.unsupportedProcess(process, "process"); err != nil {
 		return nil, err
 	}
-	c.p.Namespaces = c.ns.born
+	c.p.Namespaces, c.p.Preserve = c.ns.born, set.PreserveFDs
 	c.planHandovers()
 
 	c.leaveLock()

@@ -14,7 +14,7 @@ const containerInput = "container"
 // that spec started.
 func CompileExec(spec *specs.Spec, p *specs.Process, host Host, set Settings) (*Compiled, error) {
 	set.exec = true
-	c := &compiler{p: &launch.Program{}, spec: spec, host: host, set: set}
+	c := &compiler{p: &launch.Program{Preserve: set.PreserveFDs}, spec: spec, host: host, set: set}
 	if err := c.check(); err != nil {
 		return nil, err
 	}

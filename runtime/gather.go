@@ -34,7 +34,7 @@ func (s *starting) gather(gate bool) error {
 			return err
 		}
 		s.keep(gateInput, gate)
-		s.owned = append(s.owned, waiting)
+		s.keep(waitingFile, waiting) // held, not used, by the program
 		s.container.rememberGate(s.compiled.Program)
 	}
 	return nil
