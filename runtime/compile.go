@@ -104,10 +104,13 @@ type compiler struct {
 
 func (c *compiler) add(ops ...launch.Op) { c.p.Add(ops...) }
 
+// usualOps is more than most programs have; a longer one grows.
+const usualOps = 640
+
 // Compile turns config.json into the program of a new container. It reads
 // nothing but its arguments.
 func Compile(spec *specs.Spec, host Host, set Settings) (*Compiled, error) {
-	c := &compiler{p: &launch.Program{}, spec: spec, host: host, set: set, ns: planNamespaces(spec.Linux.Namespaces)}
+	c := &compiler{p: &launch.Program{Ops: make([]launch.Op, 0, usualOps)}, spec: spec, host: host, set: set, ns: planNamespaces(spec.Linux.Namespaces)}
 	process := spec.Process
 	if process == nil {
 		if !set.Gate {

@@ -51,7 +51,9 @@ func Plan(o Options) (*launch.Program, error) {
 	if err != nil {
 		return nil, err
 	}
-	compiled, err := Compile(spec, lookAtHost(spec, spec.Process), o.settings(false))
+	host := lookAtHost(spec, spec.Process)
+	host.lookAtCgroups(spec, nil)
+	compiled, err := Compile(spec, host, o.settings(false))
 	if err != nil {
 		return nil, err
 	}

@@ -3,6 +3,8 @@ package runtime
 import (
 	"os"
 	goruntime "runtime"
+	"slices"
+	"strings"
 
 	"loper.run/internal/userns"
 	"loper.run/runtime/cgroup"
@@ -39,13 +41,39 @@ func lookAtHost(spec *specs.Spec, p *specs.Process) Host {
 		h.Files = files.Max // package syscall did that
 	}
 	h.SetgroupsDenied = !h.Privileged && len(spec.Linux.GIDMappings) == 1 && spec.Linux.GIDMappings[0].Size == 1
-	if mountsCgroups(spec) {
-		h.Cgroup2 = cgroup.Detect() == cgroup.V2
-		if !h.Cgroup2 {
-			h.Cgroup1 = hierarchies()
+	return h
+}
+
+// lookAtCgroups adds what mounting cgroups takes: where the container's own
+// ones are, if they are made, tells the hierarchies too.
+func (h *Host) lookAtCgroups(spec *specs.Spec, groups map[string]string) {
+	if !mountsCgroups(spec) {
+		return
+	}
+	h.Groups = make(map[string]string, len(groups))
+	for controller, dir := range groups {
+		if controller == "" { // on v1: beside the others, for the runtime's own use
+			h.Groups[""] = dir
+			continue
+		}
+		name, _, _ := strings.Cut(strings.TrimPrefix(dir, "/sys/fs/cgroup/"), "/")
+		h.Groups[name] = dir
+		switch name {
+		case "systemd":
+			h.Cgroup1 = append(h.Cgroup1, Hierarchy{name, "name=systemd"})
+		default:
+			h.Cgroup1 = append(h.Cgroup1, Hierarchy{name, name})
 		}
 	}
-	return h
+	slices.SortFunc(h.Cgroup1, func(a, b Hierarchy) int { return strings.Compare(a.Name, b.Name) })
+	h.Cgroup1 = slices.Compact(h.Cgroup1)
+	_, unified := groups[""]
+	switch {
+	case unified && len(groups) == 1, len(groups) == 0 && cgroup.Detect() == cgroup.V2:
+		h.Cgroup1, h.Cgroup2 = nil, true
+	case len(groups) == 0:
+		h.Cgroup1 = hierarchies()
+	}
 }
 
 func mountsCgroups(spec *specs.Spec) bool {

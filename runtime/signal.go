@@ -118,6 +118,22 @@ func (c *Container) Release() {
 	}
 }
 
+// removeCgroup ends what is left in the container's groups and removes them. In
+// a pid namespace of the container's own nothing is left when its first process
+// has ended; that is tried at first.
+func (c *Container) removeCgroup(m cgroup.Manager, force bool) error {
+	if c.state.OwnPids && c.state.Pid != 0 && m.Destroy() == nil {
+		return nil
+	}
+	if err := m.Kill(unix.SIGKILL); err != nil && !force && !errors.Is(err, cgroup.ErrNoGroup) {
+		return err
+	}
+	if err := m.Destroy(); err != nil {
+		return fmt.Errorf("remove the cgroup: %w", err)
+	}
+	return nil
+}
+
 // deathTimeout bounds the wait for killed processes.
 const deathTimeout = 10 * time.Second
 
@@ -145,11 +161,8 @@ func (c *Container) Delete(force bool) error {
 		return err
 	}
 	if err == nil {
-		if err := m.Kill(unix.SIGKILL); err != nil && !force && !errors.Is(err, cgroup.ErrNoGroup) {
+		if err := c.removeCgroup(m, force); err != nil {
 			return err
-		}
-		if err := m.Destroy(); err != nil {
-			return fmt.Errorf("remove the cgroup: %w", err)
 		}
 	}
 	var spec *specs.Spec

@@ -66,7 +66,7 @@ func create(o Options, gate bool) (_ *Container, err error) {
 	}
 	host := lookAtHost(s.spec, s.spec.Process)
 	host.CgroupTasks = s.tasks
-	host.Groups = s.cgroup.Paths()
+	host.lookAtCgroups(s.spec, s.cgroup.Paths())
 	if s.compiled, err = Compile(s.spec, host, o.settings(gate)); err != nil {
 		return nil, err
 	}

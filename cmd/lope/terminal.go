@@ -87,7 +87,7 @@ var forwarded = []os.Signal{
 // a signal neither ends lope while it makes one nor gets lost.
 func (t *terminal) listen() {
 	t.signals = make(chan os.Signal, 64)
-	signal.Notify(t.signals, forwarded...)
+	go signal.Notify(t.signals, forwarded...)
 }
 
 // follow forwards signals to a process, and its terminal when it has one,
