@@ -2,12 +2,13 @@ package image
 
 import (
 	"context"
-	"debug/elf"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"os"
+	"runtime/debug"
+	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -72,7 +73,7 @@ func (s *Store) hello() (*Image, error) {
 			return img, nil
 		}
 	}
-	if err := checkStatic(exe); err != nil {
+	if err := checkStatic(); err != nil {
 		return nil, fmt.Errorf("image hello: %w", err)
 	}
 	if err := s.makeHello(exe, key, id, config, created); err != nil {
@@ -82,15 +83,10 @@ func (s *Store) hello() (*Image, error) {
 }
 
 // checkStatic makes sure that the program runs where there is nothing else.
-func checkStatic(exe *os.File) error {
-	f, err := elf.NewFile(exe)
-	if err != nil {
-		return err
-	}
-	for _, p := range f.Progs {
-		if p.Type == elf.PT_INTERP {
-			return errors.New("this loper was built with cgo and needs libraries that the image doesn't have; build it with CGO_ENABLED=0, as 'make' does")
-		}
+func checkStatic() error {
+	info, _ := debug.ReadBuildInfo()
+	if info != nil && slices.Contains(info.Settings, debug.BuildSetting{Key: "CGO_ENABLED", Value: "1"}) {
+		return errors.New("this loper was built with cgo and needs libraries that the image doesn't have; build it with CGO_ENABLED=0, as 'make' does")
 	}
 	return nil
 }
