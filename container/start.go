@@ -168,9 +168,8 @@ func (c *Container) spawn(first *os.File) (*os.File, error) {
 	// Not os.StartProcess: its first use in a process tries pidfds on a child
 	// made for that.
 	pid, err := syscall.ForkExec(program, []string{program, "monitor", c.Dir()}, &syscall.ProcAttr{
-		Dir: "/",
-		// One thread is enough for it, and nothing of the caller's environment is its business.
-		Env:   []string{"GOMAXPROCS=1", defaultPath},
+		Dir:   "/",
+		Env:   []string{defaultPath}, // nothing of the caller's environment is its business
 		Files: files,
 		Sys:   &syscall.SysProcAttr{Setsid: true},
 	})
