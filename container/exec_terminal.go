@@ -2,7 +2,6 @@ package container
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -14,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"loper.run/container/attach"
+	"loper.run/internal/fdpass"
 	"loper.run/runtime"
 )
 
@@ -62,25 +62,16 @@ const drainTime = 200 * time.Millisecond
 
 // receiveMaster takes the terminal's descriptor from the console socket.
 func receiveMaster(sock *os.File) (*os.File, error) {
-	buf, oob := make([]byte, 4096), make([]byte, unix.CmsgSpace(4))
-	_, n, _, _, err := unix.Recvmsg(int(sock.Fd()), buf, oob, unix.MSG_CMSG_CLOEXEC)
+	fd, err := fdpass.Receive(int(sock.Fd()))
 	if err != nil {
 		return nil, fmt.Errorf("receive the terminal: %w", err)
 	}
-	messages, err := unix.ParseSocketControlMessage(oob[:n])
-	if err != nil || len(messages) != 1 {
-		return nil, errors.New("receive the terminal: no descriptor came")
-	}
-	fds, err := unix.ParseUnixRights(&messages[0])
-	if err != nil || len(fds) != 1 {
-		return nil, errors.New("receive the terminal: not one descriptor came")
-	}
 	// Through the poller, so that closing it ends a read.
-	if err := unix.SetNonblock(fds[0], true); err != nil {
-		unix.Close(fds[0])
+	if err := unix.SetNonblock(fd, true); err != nil {
+		unix.Close(fd)
 		return nil, err
 	}
-	return os.NewFile(uintptr(fds[0]), "terminal"), nil
+	return os.NewFile(uintptr(fd), "terminal"), nil
 }
 
 // connectTerminal makes the caller's terminal raw and keeps the sizes of both

@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 
+	"loper.run/internal/fdpass"
 	"loper.run/launch"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
@@ -174,23 +175,9 @@ func mountOverlayByNames(o *Overlay, user *os.File) (*os.File, error) {
 	if _, err := p.Next(); err != nil {
 		return nil, err
 	}
-	return receiveFile(ours)
-}
-
-// receiveFile takes the descriptor that sendDescriptor sent.
-func receiveFile(socket *os.File) (*os.File, error) {
-	data, control := make([]byte, 64), make([]byte, unix.CmsgSpace(4))
-	_, n, _, _, err := unix.Recvmsg(int(socket.Fd()), data, control, unix.MSG_CMSG_CLOEXEC)
+	fd, err := fdpass.Receive(int(ours.Fd()))
 	if err != nil {
-		return nil, os.NewSyscallError("recvmsg", err)
+		return nil, fmt.Errorf("receive the overlay: %w", err)
 	}
-	messages, err := unix.ParseSocketControlMessage(control[:n])
-	if err != nil || len(messages) != 1 {
-		return nil, fmt.Errorf("no descriptor came")
-	}
-	fds, err := unix.ParseUnixRights(&messages[0])
-	if err != nil || len(fds) != 1 {
-		return nil, fmt.Errorf("no descriptor came")
-	}
-	return os.NewFile(uintptr(fds[0]), "overlay"), nil
+	return os.NewFile(uintptr(fd), "overlay"), nil
 }

@@ -1,7 +1,7 @@
 package main
 
 import (
-	"errors"
+	"fmt"
 	"io"
 	"os"
 	"os/signal"
@@ -12,6 +12,8 @@ import (
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 	"golang.org/x/term"
+
+	"loper.run/internal/fdpass"
 )
 
 // dialConsole connects to a console socket. The address goes through a
@@ -168,20 +170,11 @@ func keepNewlines(master *os.File) error {
 
 // receiveMaster takes the terminal from the console socket.
 func receiveMaster(from *os.File) (*os.File, error) {
-	data, control := make([]byte, 64), make([]byte, unix.CmsgSpace(4))
-	_, n, _, _, err := unix.Recvmsg(int(from.Fd()), data, control, unix.MSG_CMSG_CLOEXEC)
+	fd, err := fdpass.Receive(int(from.Fd()))
 	if err != nil {
-		return nil, os.NewSyscallError("recvmsg", err)
+		return nil, fmt.Errorf("receive the container's terminal: %w", err)
 	}
-	messages, err := unix.ParseSocketControlMessage(control[:n])
-	if err != nil || len(messages) != 1 {
-		return nil, errors.New("no terminal came from the container")
-	}
-	fds, err := unix.ParseUnixRights(&messages[0])
-	if err != nil || len(fds) != 1 {
-		return nil, errors.New("no terminal came from the container")
-	}
-	return os.NewFile(uintptr(fds[0]), "terminal"), nil
+	return os.NewFile(uintptr(fd), "terminal"), nil
 }
 
 // exitOf turns a wait status into lope's exit status.

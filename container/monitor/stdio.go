@@ -5,6 +5,8 @@ import (
 	"os"
 
 	"golang.org/x/sys/unix"
+
+	"loper.run/internal/fdpass"
 )
 
 // stdio is the container's streams: its ends, and the monitor's, which do not
@@ -71,7 +73,7 @@ func (s *stdio) closeTheirs() {
 func (s *stdio) master(input bool) (out, in, slave int, err error) {
 	defer unix.Close(s.consoleR)
 	in, slave = -1, -1
-	if out, err = receiveFd(s.consoleR); err != nil {
+	if out, err = fdpass.Receive(s.consoleR); err != nil {
 		return -1, -1, -1, fmt.Errorf("receive the container's terminal: %w", err)
 	}
 	if err := unix.SetNonblock(out, true); err != nil {
@@ -87,22 +89,4 @@ func (s *stdio) master(input bool) (out, in, slave int, err error) {
 		slave = int(fd)
 	}
 	return out, in, slave, nil
-}
-
-func receiveFd(sock int) (int, error) {
-	var data [64]byte
-	oob := make([]byte, unix.CmsgSpace(4))
-	_, n, _, _, err := unix.Recvmsg(sock, data[:], oob, unix.MSG_CMSG_CLOEXEC|unix.MSG_DONTWAIT)
-	if err != nil {
-		return -1, err
-	}
-	msgs, err := unix.ParseSocketControlMessage(oob[:n])
-	if err != nil || len(msgs) != 1 {
-		return -1, fmt.Errorf("no descriptor came")
-	}
-	fds, err := unix.ParseUnixRights(&msgs[0])
-	if err != nil || len(fds) != 1 {
-		return -1, fmt.Errorf("no descriptor came")
-	}
-	return fds[0], nil
 }
