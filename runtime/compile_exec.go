@@ -18,6 +18,7 @@ func CompileExec(spec *specs.Spec, p *specs.Process, host Host, set Settings) (*
 	if err := c.check(); err != nil {
 		return nil, err
 	}
+	c.warnings = nil // of the filter, which were given when the container was made
 	if err := validateProcess("process", p); err != nil {
 		return nil, err
 	}
