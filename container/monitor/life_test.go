@@ -235,6 +235,12 @@ func TestAutoRemove(t *testing.T) {
 		if removed(b) {
 			t.Fatal("removed although a client does it")
 		}
+		// A command that looks whether the monitor lives is not one that starts the container again.
+		looking, err := flock.Shared(filepath.Join(b.c.RunDir, LockFile))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer looking.Close()
 		c.Close() // it dies before it has
 		b.cmd.Wait()
 		if !removed(b) {

@@ -74,7 +74,8 @@ func (s *server) autoRemove(c *Config) {
 	}
 	fd, err := unix.Open(filepath.Join(c.RunDir, LockFile), unix.O_RDWR|unix.O_CLOEXEC, 0)
 	if err == nil {
-		err = unix.Flock(fd, unix.LOCK_EX|unix.LOCK_NB)
+		// Shared, as those hold it for a moment who only look.
+		err = unix.Flock(fd, unix.LOCK_SH|unix.LOCK_NB)
 		unix.Close(fd)
 		if err == unix.EWOULDBLOCK {
 			return
