@@ -44,6 +44,7 @@ type image struct {
 	buffers map[uint64][]uint64
 	keep    []any
 	inputs  map[string]int
+	skin    *skin
 }
 
 // assemble gives every pointer its memory and every name its descriptor.
@@ -79,6 +80,12 @@ func (im *image) op(s *step, op *Op, left int) error {
 		return errors.New("too many arguments")
 	}
 	s.nr, s.kind = op.Call.nr, op.Call.step
+	if s.kind == stepShed && im.skin == nil {
+		var err error
+		if im.skin, err = ownSkin(); err != nil {
+			return err
+		}
+	}
 	s.result, s.skip = uint16(op.Result), uint16(op.Skip)
 	if op.Want != nil {
 		s.wants, s.want = true, uintptr(*op.Want)

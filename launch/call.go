@@ -20,6 +20,7 @@ const (
 	stepAnnounce          // tell the parent how far the program is
 	stepReady             // tell the parent that only the execve is left
 	stepSpawn             // do a few steps in a process aside
+	stepShed              // run from another view of the program's file
 )
 
 // The system calls that programs are made of.
@@ -27,6 +28,7 @@ var (
 	Accept4       = Call{Name: "accept4", nr: unix.SYS_ACCEPT4}
 	Capset        = Call{Name: "capset", nr: unix.SYS_CAPSET}
 	Chdir         = Call{Name: "chdir", nr: unix.SYS_CHDIR}
+	Chroot        = Call{Name: "chroot", nr: unix.SYS_CHROOT}
 	Close         = Call{Name: "close", nr: unix.SYS_CLOSE}
 	CloseRange    = Call{Name: "close_range", nr: unix.SYS_CLOSE_RANGE}
 	Dup3          = Call{Name: "dup3", nr: unix.SYS_DUP3}
@@ -103,4 +105,7 @@ var (
 	// following operations up to Skip and has to end them with an execve of
 	// its own. This process leaves them out; the result is the other's id.
 	Spawn = Call{Name: "spawn", step: stepSpawn}
+	// Shed makes the process run from the descriptor in its argument, another
+	// view of the very file that this program was started from.
+	Shed = Call{Name: "shed", step: stepShed}
 )

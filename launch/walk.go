@@ -85,6 +85,7 @@ type walker struct {
 	// are other children's sockets: while this one held a copy, those could
 	// not tell that their parent is gone.
 	foreign []fdRange
+	skin    *skin // what a Shed changes; nil: there is none
 	report  report
 	ready   bool // the parent was told that the execve comes next
 }
@@ -154,6 +155,8 @@ func take(w *walker, s *step, index int) (uintptr, syscall.Errno) {
 		return 0, 0
 	case stepLoad:
 		return uintptr(*(*uint32)(s.memory)), 0
+	case stepShed:
+		return 0, shed(w.skin, s.args[0])
 	case stepReport:
 		w.socket = s.args[0]
 		return 0, 0
