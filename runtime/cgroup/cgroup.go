@@ -76,6 +76,8 @@ type Manager interface {
 	Stats() (*Stats, error)
 	// OOMKills counts the processes that the kernel's out-of-memory killer ended in the group.
 	OOMKills() (uint64, error)
+	// WatchOOM begins to watch for the out-of-memory killer. The caller closes what it gives.
+	WatchOOM() (*OOMWatch, error)
 	// Delegate gives the group to uid, so that the container may make its own groups below it (runtime-spec, "Cgroup
 	// ownership"). It does nothing on v1, where that is not safe.
 	Delegate(uid int) error

@@ -268,6 +268,13 @@ func removeChildren(parent int, name string, deadline time.Time, depth int) erro
 	return nil
 }
 
+// entries names everything in fd, which it closes.
+func entries(fd int) ([]string, error) {
+	f := os.NewFile(uintptr(fd), "cgroup")
+	defer f.Close()
+	return f.Readdirnames(-1)
+}
+
 // subdirs names the directories in fd, which it closes.
 func subdirs(fd int) ([]string, error) {
 	f := os.NewFile(uintptr(fd), "cgroup")
