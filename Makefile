@@ -1,5 +1,6 @@
 # make          static bin/loper and bin/lope
 # make test     every test, end to end ones included (as root on Debian: installs what they need)
+# make test-vm  the tests of what meets the kernel, in virtual machines: cgroup v2, systemd, AppArmor; K=6.1 or K=6.12 for one
 # make bench    the benchmarks, side by side with the peers that are installed
 # make lint     gofmt, go vet, staticcheck
 # make docs     manual pages and shell completions, from the commands themselves
@@ -23,8 +24,9 @@ BUILD   := $(GO) build -trimpath -buildmode=exe -ldflags "$(LDFLAGS)"
 PKGS      ?= ./...
 TESTFLAGS ?=
 BENCHFLAGS ?=
+VMFLAGS    ?=
 
-.PHONY: all build test bench lint docs install clean packages
+.PHONY: all build test test-vm bench lint docs install clean packages
 
 all: build
 
@@ -38,6 +40,11 @@ packages:
 # Packages run one after the other: the end to end tests compare the whole host before and after.
 test: build packages
 	$(GO) test -json -p 1 -timeout 20m $(TESTFLAGS) $(PKGS) | $(GO) run ./test/report
+
+# VMFLAGS='-short' is what .ci/run does; see test/vm for the others.
+test-vm:
+	test/packages vm
+	$(GO) run ./test/vm $(if $(K),-k $(K)) $(VMFLAGS) | $(GO) run ./test/report -skips test/vm/skips
 
 bench: build
 	test/packages bench

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"slices"
 	"sort"
 	"strings"
 	"time"
@@ -21,6 +22,7 @@ type key struct{ pkg, test string }
 type report struct {
 	out     io.Writer
 	verbose bool
+	allowed []string // how reasons to skip may begin; nil: as they like
 	begun   time.Time
 
 	output          map[key][]string // kept until the test ends
@@ -65,7 +67,11 @@ func (r *report) line(line []byte) {
 	case "skip":
 		if e.Test != "" {
 			reason := skipReason(r.output[k])
-			r.skips[reason] = append(r.skips[reason], strings.TrimPrefix(e.Package, "loper.run/")+" "+e.Test)
+			name := strings.TrimPrefix(e.Package, "loper.run/") + " " + e.Test
+			r.skips[reason] = append(r.skips[reason], name)
+			if !r.maySkip(reason) {
+				r.failures = append(r.failures, fmt.Sprintf("%s must not skip here: %s", name, reason))
+			}
 		}
 		r.end(k, &r.skip)
 	}
@@ -88,6 +94,11 @@ func (r *report) end(k key, count *int) {
 		}
 	}
 	delete(r.output, k)
+}
+
+// maySkip says whether a reason is good enough where the machine is known.
+func (r *report) maySkip(reason string) bool {
+	return r.allowed == nil || slices.ContainsFunc(r.allowed, func(begin string) bool { return strings.HasPrefix(reason, begin) })
 }
 
 // skipReason is what the test said before it skipped, without the file and line.

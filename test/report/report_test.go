@@ -66,3 +66,18 @@ func TestReportFailures(t *testing.T) {
 		t.Errorf("the failure's own words are missing:\n%s", out)
 	}
 }
+
+func TestReportSkips(t *testing.T) {
+	for reason, bad := range map[string]bool{"needs root": false, "needs the moon": true} {
+		var out strings.Builder
+		r := newReport(&out, false)
+		r.allowed = []string{reason}
+		for line := range strings.Lines(stream) {
+			r.line([]byte(line))
+		}
+		r.close()
+		if r.failed() != bad || bad != strings.Contains(out.String(), "a TestSkip must not skip here: needs root: mounts") {
+			t.Errorf("with %q allowed, failed is %v:\n%s", reason, r.failed(), out.String())
+		}
+	}
+}
