@@ -104,6 +104,20 @@ func parseMountOptions(m specs.Mount) mountOptions {
 }
 
 func propagation(name string) (flag uint64, recursive bool) {
+// validateMount finds what no mount may have.
+func validateMount(index int, m specs.Mount) error {
+	field := fmt.Sprintf("mounts[%d]", index)
+	switch {
+	case m.Destination == "":
+		return badField(field+".destination", "is empty")
+	case strings.ContainsRune(m.Destination, 0):
+		return badField(field+".destination", "contains a NUL byte")
+	case (len(m.UIDMappings) == 0) != (len(m.GIDMappings) == 0):
+		return badField(field, "has mappings of user ids or of group ids alone; both are needed")
+	}
+	return nil
+}
+
 	switch name {
 	case "shared":
 		return unix.MS_SHARED, false

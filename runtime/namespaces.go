@@ -130,9 +130,9 @@ func (c *compiler) enterNamespaces() {
 		if n.later != 0 || n.time {
 			c.add(launch.Op{Call: launch.Announce, Text: announceUser})
 		}
-		c.handed = c.p.Await("wait for the id mappings", len(c.handovers))
+		c.handed = c.await("wait for the id mappings")
 	} else if len(c.handovers) > 0 {
-		c.handed = c.p.Await("wait for the mounts", len(c.handovers))
+		c.handed = c.await("wait for the mounts")
 	}
 	if has(c.spec, specs.UserNamespace) {
 		c.becomeRoot()

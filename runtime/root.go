@@ -1,8 +1,10 @@
 package runtime
 
 import (
-	"loper.run/launch"
+	"os"
 	"slices"
+
+	"loper.run/launch"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
@@ -37,6 +39,28 @@ func (c *compiler) planHandovers() {
 			c.handovers = append(c.handovers, Handover{Mount: i})
 		}
 	}
+}
+
+// await compiles the wait for the mounts that the parent makes.
+func (c *compiler) await(text string) []launch.Slot {
+	left := len(c.handovers)
+	slots := c.p.Await(text, min(left, launch.MaxFiles))
+	for left -= len(slots); left > 0; left -= launch.MaxFiles {
+		slots = append(slots, c.p.Await(text, min(left, launch.MaxFiles))...)
+	}
+	return slots
+}
+
+// sendMounts is the parent's side of await.
+func sendMounts(p *launch.Process, mounts []*os.File) error {
+	first := min(len(mounts), launch.MaxFiles)
+	err := p.Send(mounts[:first]...)
+	for chunk := range slices.Chunk(mounts[first:], launch.MaxFiles) {
+		if err == nil {
+			err = p.Send(chunk...)
+		}
+	}
+	return err
 }
 
 // handover finds the descriptor that the parent gave for a mount (-1: root).

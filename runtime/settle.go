@@ -55,7 +55,7 @@ func (s *starting) settle(p *launch.Process) error {
 		return err
 	}
 	defer closeAll(mounts)
-	return p.Send(mounts...)
+	return sendMounts(p, mounts)
 }
 
 // writeProc writes a file of /proc in one write.

@@ -94,11 +94,8 @@ func Validate(spec *specs.Spec) error {
 		spec.Linux = &specs.Linux{}
 	}
 	for i, m := range spec.Mounts {
-		if m.Destination == "" {
-			return badField(fmt.Sprintf("mounts[%d].destination", i), "is empty")
-		}
-		if strings.ContainsRune(m.Destination, 0) {
-			return badField(fmt.Sprintf("mounts[%d].destination", i), "contains a NUL byte")
+		if err := validateMount(i, m); err != nil {
+			return err
 		}
 	}
 	seen := map[specs.LinuxNamespaceType]bool{}
