@@ -41,6 +41,7 @@ var (
 	Fsconfig      = Call{Name: "fsconfig", nr: unix.SYS_FSCONFIG}
 	Fsmount       = Call{Name: "fsmount", nr: unix.SYS_FSMOUNT}
 	Fsopen        = Call{Name: "fsopen", nr: unix.SYS_FSOPEN}
+	Fsetxattr     = Call{Name: "fsetxattr", nr: unix.SYS_FSETXATTR}
 	Fstatfs       = Call{Name: "fstatfs", nr: unix.SYS_FSTATFS}
 	Ioctl         = Call{Name: "ioctl", nr: unix.SYS_IOCTL}
 	Lseek         = Call{Name: "lseek", nr: unix.SYS_LSEEK}
@@ -58,8 +59,10 @@ var (
 	Keyctl        = Call{Name: "keyctl", nr: unix.SYS_KEYCTL}
 	Recvfrom      = Call{Name: "recvfrom", nr: unix.SYS_RECVFROM}
 	Recvmsg       = Call{Name: "recvmsg", nr: unix.SYS_RECVMSG}
+	SetAffinity   = Call{Name: "sched_setaffinity", nr: unix.SYS_SCHED_SETAFFINITY}
 	Seccomp       = Call{Name: "seccomp", nr: unix.SYS_SECCOMP}
 	Sendmsg       = Call{Name: "sendmsg", nr: unix.SYS_SENDMSG}
+	SetMempolicy  = Call{Name: "set_mempolicy", nr: unix.SYS_SET_MEMPOLICY}
 	Setdomainname = Call{Name: "setdomainname", nr: unix.SYS_SETDOMAINNAME}
 	Setgroups     = Call{Name: "setgroups", nr: unix.SYS_SETGROUPS}
 	Sethostname   = Call{Name: "sethostname", nr: unix.SYS_SETHOSTNAME}
