@@ -1,6 +1,7 @@
 package runtime
 
 import (
+	"fmt"
 	"strings"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
@@ -103,7 +104,6 @@ func parseMountOptions(m specs.Mount) mountOptions {
 	return o
 }
 
-func propagation(name string) (flag uint64, recursive bool) {
 // validateMount finds what no mount may have.
 func validateMount(index int, m specs.Mount) error {
 	field := fmt.Sprintf("mounts[%d]", index)
@@ -118,6 +118,7 @@ func validateMount(index int, m specs.Mount) error {
 	return nil
 }
 
+func propagation(name string) (flag uint64, recursive bool) {
 	switch name {
 	case "shared":
 		return unix.MS_SHARED, false
