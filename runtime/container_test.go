@@ -262,6 +262,10 @@ func TestLifecycle(t *testing.T) {
 		}
 	}
 	check(specs.StateCreated)
+	if err := created.Delete(false); err == nil {
+		t.Error("a created container was deleted")
+	}
+	check(specs.StateCreated)
 	if _, err := Create(o); err == nil || !strings.Contains(err.Error(), "exists already") {
 		t.Errorf("a second container with the same id: %v", err)
 	}

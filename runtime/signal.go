@@ -137,8 +137,9 @@ func (c *Container) removeCgroup(m cgroup.Manager, force bool) error {
 // deathTimeout bounds the wait for killed processes.
 const deathTimeout = 10 * time.Second
 
-// Delete removes a stopped container. With force it ends a running one first,
-// and what is damaged or half made is removed too.
+// Delete removes a stopped container; any other, a created one as well, is an
+// error (runtime-spec, "Delete"). With force it ends the container first, and
+// what is damaged or half made is removed too.
 func (c *Container) Delete(force bool) error {
 	lock, err := c.locked()
 	if errors.Is(err, os.ErrNotExist) {
@@ -149,7 +150,7 @@ func (c *Container) Delete(force bool) error {
 	}
 	defer lock.Close()
 	if status := c.statusOfMade(); status != specs.StateStopped {
-		if !force && status != specs.StateCreated && !c.dies() {
+		if !force && !c.dies() {
 			return fmt.Errorf("container %q is %s: stop it first, or use --force", c.state.ID, status)
 		}
 		if err := c.end(); err != nil {

@@ -72,6 +72,16 @@ var cacheDir = sync.OnceValues(func() (string, error) {
 	return dir, os.MkdirAll(dir, 0o755)
 })
 
+// Cache is a directory of that name which is kept between runs.
+func Cache(name string) (string, error) {
+	base, err := cacheDir()
+	if err != nil {
+		return "", err
+	}
+	dir := filepath.Join(base, name)
+	return dir, os.MkdirAll(dir, 0o755)
+}
+
 func exists(path string) bool {
 	_, err := os.Stat(path)
 	return err == nil
