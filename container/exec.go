@@ -105,10 +105,10 @@ func waitExec(ctx context.Context, p *runtime.Process) (int, error) {
 // runtime.ProtectSelf.
 func (c *Container) ProtectSelf() error {
 	spec, err := runtime.LoadSpec(c.Dir())
-	if err != nil || !runtime.Exposed(spec) {
+	if err != nil {
 		return nil // without a config.json there is nothing to execute in: Exec says so
 	}
-	return runtime.ProtectSelf()
+	return runtime.ProtectSelf(spec)
 }
 
 // execProcess is the container's own process changed by the settings.

@@ -64,6 +64,9 @@ type Settings struct {
 	PreserveFDs int
 	// exec tells that the process joins a container that is there.
 	exec bool
+	// Shed makes the program run from the Input "own file", a read-only view of
+	// this program's own.
+	Shed bool
 	// NoKeyring leaves the session keyring of the caller to the container.
 	NoKeyring bool
 }

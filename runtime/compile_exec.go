@@ -42,6 +42,7 @@ func CompileExec(spec *specs.Spec, p *specs.Process, host Host, set Settings) (*
 		c.becomeRoot()
 		c.add(quiet) // a change of user undoes it
 	}
+	c.shed()
 	if flags&(unix.CLONE_NEWPID|cloneNewTime) != 0 {
 		c.add(launch.Op{Call: launch.Fork, Args: []launch.Arg{launch.Int(0)}, Text: "go on in the container's pid namespace"})
 	}

@@ -77,7 +77,11 @@ func (c *Container) Exec(o ExecOptions) (_ *Process, err error) {
 	}
 	host := lookAtHost(spec, o.Process)
 	host.CgroupTasks = s.tasks
-	compiled, err := CompileExec(spec, o.Process, host, Settings{Bound: !o.Detached, AskTerminal: o.Terminal != nil, PreserveFDs: o.PreserveFDs})
+	set := Settings{Bound: !o.Detached, AskTerminal: o.Terminal != nil, PreserveFDs: o.PreserveFDs}
+	if set.Shed, err = s.protectSelf(spec); err != nil {
+		return nil, err
+	}
+	compiled, err := CompileExec(spec, o.Process, host, set)
 	if err != nil {
 		return nil, err
 	}

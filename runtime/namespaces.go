@@ -137,6 +137,7 @@ func (c *compiler) enterNamespaces() {
 	if has(c.spec, specs.UserNamespace) {
 		c.becomeRoot()
 	}
+	c.shed()
 	if n.forks {
 		flags := uintptr(0)
 		if n.newPid {

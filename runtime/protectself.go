@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"syscall"
 
+	"loper.run/launch"
+
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 )
@@ -16,7 +18,34 @@ import (
 // by naming that as a script's interpreter. It can then open the file behind
 // it. Whoever may write that file, once it is not running any more, owns the
 // host (CVE-2019-5736). So where a container's ids could write it, the
-// container is started from a copy of the file's mount that is read-only.
+// container is started from a view of the file that is read-only.
+//
+// The new process changes to that view by itself, before it enters anything of
+// the container's. Where the kernel doesn't let it, the whole program is
+// started anew from it.
+
+// selfInput names the read-only view of this program's file.
+const selfInput = "own file"
+
+// shed makes the process run from the read-only view.
+func (c *compiler) shed() {
+	if c.set.Shed {
+		c.add(launch.Op{Call: launch.Shed, Args: []launch.Arg{launch.Input(selfInput)}, Text: "run from a read-only view of this program's file"})
+	}
+}
+
+// protectSelf opens the view if the container of spec needs it.
+func (s *starting) protectSelf(spec *specs.Spec) (needed bool, err error) {
+	if !Exposed(spec) || protected() {
+		return false, nil
+	}
+	view, err := readonlyView()
+	if err != nil {
+		return false, err
+	}
+	s.keep(selfInput, view)
+	return true, nil
+}
 
 // Exposed tells whether the ids of a container could write this program's
 // file: its owner has an id in there.
@@ -42,27 +71,40 @@ const (
 	protectedEnv = "LOPER_PROTECTED"
 )
 
-// ProtectSelf makes sure that this program runs from a file that nobody can
-// write through it. Unless it does, it starts the program anew, in the same
-// process and with the same arguments, so it is for the beginning of a command.
-func ProtectSelf() error {
-	if protected() {
+// ProtectSelf starts this program anew from a read-only view of its file, in the
+// same process and with the same arguments, if a container of spec needs that
+// and the kernel lets no single process have the view. So it is for the
+// beginning of a command.
+func ProtectSelf(spec *specs.Spec) error {
+	switch {
+	case launch.CanShed() || !Exposed(spec):
+		return nil
+	case protected():
 		return os.Unsetenv(protectedEnv)
-	}
-	if os.Getenv(protectedEnv) != "" {
+	case os.Getenv(protectedEnv) != "":
 		return fmt.Errorf("protect %s from the container: it is still writable", selfPath)
 	}
-	copyOf := readonlyMount
-	if os.Geteuid() != 0 {
-		copyOf = sealedCopy
-	}
-	f, err := copyOf()
+	f, err := readonlyView()
 	if err != nil {
-		return fmt.Errorf("protect %s from the container: %w", selfPath, err)
+		return err
 	}
 	defer f.Close()
 	err = syscall.Exec("/proc/self/fd/"+strconv.Itoa(int(f.Fd())), os.Args, append(os.Environ(), protectedEnv+"=1"))
 	return fmt.Errorf("start the protected program: %w", err)
+}
+
+// readonlyView opens this program's file so that nobody can write it through
+// the descriptor, or through what is started from it.
+func readonlyView() (f *os.File, err error) {
+	if os.Geteuid() == 0 {
+		f, err = readonlyMount()
+	} else {
+		f, err = sealedCopy()
+	}
+	if err != nil {
+		return nil, fmt.Errorf("protect %s from the container: %w", selfPath, err)
+	}
+	return f, nil
 }
 
 // protected tells whether the program's file is on a read-only mount, or is a
@@ -81,20 +123,20 @@ func protected() bool {
 	return err == nil && seals&unix.F_SEAL_WRITE != 0
 }
 
-// readonlyMount is the program's file on a mount of its own, which is in no
+// readonlyMount opens the program's file on a mount of its own, which is in no
 // namespace and ends with the last process that runs from it. The file, and so
 // its pages in memory, are the same.
 func readonlyMount() (*os.File, error) {
-	f, err := openTree(selfPath, 0)
+	tree, err := openTree(selfPath, 0)
 	if err != nil {
 		return nil, err
 	}
-	err = unix.MountSetattr(int(f.Fd()), "", unix.AT_EMPTY_PATH, &unix.MountAttr{Attr_set: unix.MOUNT_ATTR_RDONLY})
+	defer tree.Close()
+	err = unix.MountSetattr(int(tree.Fd()), "", unix.AT_EMPTY_PATH, &unix.MountAttr{Attr_set: unix.MOUNT_ATTR_RDONLY})
 	if err != nil {
-		f.Close()
 		return nil, os.NewSyscallError("mount_setattr", err)
 	}
-	return f, nil
+	return os.Open("/proc/self/fd/" + strconv.Itoa(int(tree.Fd())))
 }
 
 // sealedCopy is a copy in memory that nobody can change, for those who may not

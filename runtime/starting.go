@@ -67,7 +67,11 @@ func create(o Options, gate bool) (_ *Container, err error) {
 	host := lookAtHost(s.spec, s.spec.Process)
 	host.CgroupTasks = s.tasks
 	host.lookAtCgroups(s.spec, s.cgroup.Paths())
-	if s.compiled, err = Compile(s.spec, host, o.settings(gate)); err != nil {
+	set := o.settings(gate)
+	if set.Shed, err = s.protectSelf(s.spec); err != nil {
+		return nil, err
+	}
+	if s.compiled, err = Compile(s.spec, host, set); err != nil {
 		return nil, err
 	}
 	if err := s.gather(gate); err != nil {

@@ -70,10 +70,8 @@ func (c *creation) options(g *global, args []string) (*runtime.Options, error) {
 	if err != nil {
 		return nil, err
 	}
-	if runtime.Exposed(spec) {
-		if err := runtime.ProtectSelf(); err != nil {
-			return nil, err
-		}
+	if err := runtime.ProtectSelf(spec); err != nil {
+		return nil, err
 	}
 	config, err := os.ReadFile(filepath.Join(bundle, "config.json"))
 	if err != nil {

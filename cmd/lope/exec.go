@@ -68,10 +68,8 @@ func (e *execution) run(g *global, args []string) error {
 	if err != nil {
 		return err
 	}
-	if runtime.Exposed(spec) {
-		if err := runtime.ProtectSelf(); err != nil {
-			return err
-		}
+	if err := runtime.ProtectSelf(spec); err != nil {
+		return err
 	}
 	p, err := e.process(c, args[1:])
 	if err != nil {

@@ -31,10 +31,10 @@ func realEngine() engine {
 	}
 	return engine{
 		protect: func(dir string) (err error) {
-			if spec, err = runtime.LoadSpec(dir); err != nil || !runtime.Exposed(spec) {
+			if spec, err = runtime.LoadSpec(dir); err != nil {
 				return err
 			}
-			return runtime.ProtectSelf()
+			return runtime.ProtectSelf(spec)
 		},
 		run: func(dir string, c *Config, s *stdio) (_ int, err error) {
 			ctr, err = runtime.Run(runtime.Options{
