@@ -103,12 +103,12 @@ type compiler struct {
 	console   launch.Slot // the container's end of the terminal
 	filter    seccomp.Filter
 	warnings  []string
+	running   bool // the container is there: its root is the process's, and the host's files are out of sight
 }
 
 func (c *compiler) add(ops ...launch.Op) { c.p.Add(ops...) }
 
 // usualOps is more than most programs have; a longer one grows.
-	running   bool // the container is there: its root is the process's, and the host's files are out of sight
 const usualOps = 640
 
 // Compile turns config.json into the program of a new container. It reads
