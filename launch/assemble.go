@@ -7,6 +7,8 @@ import (
 	"strings"
 	"syscall"
 	"unsafe"
+
+	"golang.org/x/sys/unix"
 )
 
 // step is an operation with every argument turned into a number: what the
@@ -15,7 +17,7 @@ type step struct {
 	nr      uintptr
 	args    [6]uintptr
 	from    [6]uint16      // 1 + index of the slot that an argument comes from; 0: none
-	memory  unsafe.Pointer // what a Check or Load reads
+	memory  unsafe.Pointer // what a Check or Load reads, what a Place or CopyTree works with
 	patches []patch        // words in memory that come from slots
 	accept  [4]accepted
 	want    uintptr
@@ -42,6 +44,8 @@ type image struct {
 	steps   []step
 	slots   []uintptr
 	buffers map[uint64][]uint64
+	placing *placing
+	copying *treeCopy
 	keep    []any
 	inputs  map[string]int
 	skin    *skin
@@ -117,6 +121,19 @@ func (im *image) op(s *step, op *Op, left int) error {
 	if s.kind == stepCheck || s.kind == stepLoad {
 		return im.readsMemory(s, op.Args)
 	}
+	case stepPlace:
+		if im.placing == nil {
+			im.placing = &placing{}
+		}
+		if len(op.Args) < 2 || len(op.Args[1].text) >= pathMax {
+			return unix.ENAMETOOLONG
+		}
+		s.memory = unsafe.Pointer(&aPlace{im.placing, append([]byte(op.Args[1].text), 0)})
+	case stepCopyTree:
+		if im.copying == nil {
+			im.copying = &treeCopy{}
+		}
+		s.memory = unsafe.Pointer(im.copying)
 	return nil
 }
 

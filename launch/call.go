@@ -20,6 +20,8 @@ const (
 	stepAnnounce          // tell the parent how far the program is
 	stepReady             // tell the parent that only the execve is left
 	stepSpawn             // do a few steps in a process aside
+	stepPlace             // find or make the place of a mount
+	stepCopyTree          // copy a directory
 	stepShed              // run from another view of the program's file
 )
 
@@ -111,4 +113,15 @@ var (
 	// Shed makes the process run from the descriptor in its argument, another
 	// view of the very file that this program was started from.
 	Shed = Call{Name: "shed", step: stepShed}
+	// Place has as its result an O_PATH descriptor of the path of its second
+	// argument below the directory of its first, and makes what is missing: a
+	// directory or an empty file, as the kind in its third says (S_IFDIR or
+	// S_IFREG, with the mode), and the directories to it. Symbolic links stay
+	// below the first directory, also those that name nothing yet; when the
+	// fourth argument is not 0 they are refused.
+	Place = Call{Name: "place", step: stepPlace}
+	// CopyTree copies the content of the directory of its first argument to
+	// that of its second, and what the directory itself has: owner, mode, times
+	// and extended attributes.
+	CopyTree = Call{Name: "copy_tree", step: stepCopyTree}
 )

@@ -162,6 +162,12 @@ func take(w *walker, s *step, index int) (uintptr, syscall.Errno) {
 		return 0, 0
 	case stepAnnounce:
 		return 0, tell(w, reportAnnounce, index, 0)
+	case stepPlace:
+		p := (*aPlace)(s.memory)
+		p.root, p.kind, p.mode = s.args[0], s.args[2]&unix.S_IFMT, s.args[2]&^unix.S_IFMT
+		return place(p, s.args[3] != 0)
+	case stepCopyTree:
+		return 0, copyTree((*treeCopy)(s.memory), s.args[0], s.args[1])
 	case stepReady:
 		w.ready = true
 		return 0, tell(w, reportExec, index, 0)
