@@ -118,9 +118,9 @@ func (im *image) op(s *step, op *Op, left int) error {
 		}
 		s.args[i] = v
 	}
-	if s.kind == stepCheck || s.kind == stepLoad {
+	switch s.kind {
+	case stepCheck, stepLoad:
 		return im.readsMemory(s, op.Args)
-	}
 	case stepPlace:
 		if im.placing == nil {
 			im.placing = &placing{}
@@ -134,6 +134,7 @@ func (im *image) op(s *step, op *Op, left int) error {
 			im.copying = &treeCopy{}
 		}
 		s.memory = unsafe.Pointer(im.copying)
+	}
 	return nil
 }
 
