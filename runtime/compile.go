@@ -69,6 +69,8 @@ type Settings struct {
 	Shed bool
 	// NoKeyring leaves the session keyring of the caller to the container.
 	NoKeyring bool
+	// NoPivot is as in Options.
+	NoPivot bool
 }
 
 // Handover names a descriptor that the program gets from its parent while it

@@ -1,6 +1,7 @@
 package runtime
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 
@@ -34,9 +35,29 @@ type Options struct {
 	PreserveFDs int
 	// NoKeyring keeps the caller's session keyring.
 	NoKeyring bool
+	// NoPivot changes to the root file system with chroot(2), for a host whose
+	// root is a ramdisk. The host's root stays beneath the container's.
+	NoPivot bool
+	// Notify mounts a directory at /run/notify and names a socket in it, which
+	// who starts the container makes, in NOTIFY_SOCKET (sd_notify(3)).
+	Notify bool
+	// Trace, when set, is told what is done, a line each.
+	Trace func(string)
+	// Before, when set, is called just before the new process is made.
+	Before func()
 	// Config is the text of config.json, kept for exec when the bundle may
 	// change; nil: the bundle's file is read again.
 	Config []byte
+}
+
+// traceProgram tells what the new process is about to do.
+func (o *Options) traceProgram(p *launch.Program) {
+	if o.Trace == nil {
+		return
+	}
+	for i, op := range p.Ops {
+		o.Trace(fmt.Sprintf("operation %d: %s: %s", i, op.Call.Name, op.Text))
+	}
 }
 
 // Create makes a container and stops before its program is executed.
@@ -61,7 +82,7 @@ func Plan(o Options) (*launch.Program, error) {
 }
 
 func (o *Options) settings(gate bool) Settings {
-	return Settings{Overlay: o.Overlay, Gate: gate, Recorded: o.Detached, AskTerminal: o.Terminal != nil, Bound: !o.Detached, PreserveFDs: o.PreserveFDs, NoKeyring: o.NoKeyring}
+	return Settings{Overlay: o.Overlay, Gate: gate, Recorded: o.Detached, AskTerminal: o.Terminal != nil, Bound: !o.Detached, PreserveFDs: o.PreserveFDs, NoKeyring: o.NoKeyring, NoPivot: o.NoPivot}
 }
 
 // spec returns the caller's spec, valid and with an absolute root.

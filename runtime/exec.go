@@ -17,8 +17,9 @@ type ExecOptions struct {
 	Process               *specs.Process
 	Stdin, Stdout, Stderr *os.File
 	ConsoleSocket         *os.File
-	// Terminal is as in Options.
+	// Terminal and Before are as in Options.
 	Terminal func() error
+	Before   func()
 	// Detached lets the process outlive the caller.
 	Detached    bool
 	PreserveFDs int
@@ -93,6 +94,9 @@ func (c *Container) Exec(o ExecOptions) (_ *Process, err error) {
 		return nil, err
 	}
 	s.keep(containerInput, pidfd)
+	if o.Before != nil {
+		o.Before()
+	}
 	p, err := s.execute(compiled.Program, o)
 	if err != nil {
 		return nil, execError(err, o.Process)

@@ -139,16 +139,20 @@ func (c *compiler) sharePropagation() {
 // pivot makes the root file system the process's root and takes the host's
 // away.
 func (c *compiler) pivot() {
-	c.add(
-		launch.Op{Call: launch.Fchdir, Args: []launch.Arg{launch.Result(c.root)}, Text: "enter the root file system"},
-		launch.Op{Call: launch.PivotRoot, Args: []launch.Arg{launch.String("."), launch.String(".")}, Text: "pivot to the root file system"},
-	)
+	c.add(launch.Op{Call: launch.Fchdir, Args: []launch.Arg{launch.Result(c.root)}, Text: "enter the root file system"})
+	if c.set.NoPivot {
+		// A ramdisk, which pivot_root can't replace, can only be covered.
+		c.warnings = append(c.warnings, "without pivot_root the host's root stays beneath the container's, in reach of CAP_SYS_CHROOT")
+		c.add(launch.Op{Call: launch.Chroot, Args: []launch.Arg{launch.String(".")}, Text: "change to the root file system"})
+	} else {
+		c.add(launch.Op{Call: launch.PivotRoot, Args: []launch.Arg{launch.String("."), launch.String(".")}, Text: "pivot to the root file system"})
+	}
 	if c.hostRoot != launch.None {
 		// Else the host's mounts would be taken from the host as well.
 		c.add(setAttr(c.hostRoot, 0, 0, unix.MS_SLAVE, true, "keep the host's mounts on the host", ""))
 	}
-	c.add(
-		launch.Op{Call: launch.Umount2, Args: []launch.Arg{launch.String("."), launch.Flags(unix.MNT_DETACH, "MNT_DETACH")}, Text: "take the host's root away"},
-		launch.Op{Call: launch.Chdir, Args: []launch.Arg{launch.String("/")}, Text: "go to the new root"},
-	)
+	if !c.set.NoPivot {
+		c.add(launch.Op{Call: launch.Umount2, Args: []launch.Arg{launch.String("."), launch.Flags(unix.MNT_DETACH, "MNT_DETACH")}, Text: "take the host's root away"})
+	}
+	c.add(launch.Op{Call: launch.Chdir, Args: []launch.Arg{launch.String("/")}, Text: "go to the new root"})
 }

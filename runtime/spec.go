@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -36,20 +35,22 @@ func badField(field, format string, args ...any) error {
 
 // LoadSpec reads and validates the config.json of a bundle.
 func LoadSpec(bundle string) (*specs.Spec, error) {
+	data, err := ReadConfig(bundle)
+	if err != nil {
+		return nil, err
+	}
+	return ParseSpec(data)
+}
+
+// ReadConfig reads the config.json of a bundle.
+func ReadConfig(bundle string) ([]byte, error) {
 	path := filepath.Join(bundle, "config.json")
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, fmt.Errorf("%w (a bundle is a directory with a config.json; make one with 'lope spec')", err)
 	}
 	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, maxConfig+1))
-	if err != nil {
-		return nil, err
-	}
-	if len(data) > maxConfig {
-		return nil, fmt.Errorf("%s is larger than %d bytes", path, maxConfig)
-	}
-	return ParseSpec(data)
+	return readLimited(f)
 }
 
 // ParseSpec decodes and validates the text of a config.json.

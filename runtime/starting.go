@@ -57,6 +57,11 @@ func create(o Options, gate bool) (_ *Container, err error) {
 		}
 		closeAll(s.owned)
 	}()
+	if o.Notify && s.spec.Process != nil {
+		if err := s.notify(); err != nil {
+			return nil, err
+		}
+	}
 	if err := s.cgroup.Create(s.spec.Linux.Resources); err != nil {
 		return nil, limitError(err)
 	}
@@ -78,6 +83,10 @@ func create(o Options, gate bool) (_ *Container, err error) {
 		return nil, err
 	}
 	s.container.warnings = s.compiled.Warnings
+	o.traceProgram(s.compiled.Program)
+	if o.Before != nil {
+		o.Before()
+	}
 	if err := s.launch(); err != nil {
 		return nil, s.explain(err)
 	}

@@ -67,6 +67,9 @@ func (c *Container) ID() string { return c.state.ID }
 // Bundle is the directory that the container was made from.
 func (c *Container) Bundle() string { return c.state.Bundle }
 
+// Rootfs is the directory of the container's root file system.
+func (c *Container) Rootfs() string { return c.state.Rootfs }
+
 // Created is when the container was made.
 func (c *Container) Created() time.Time { return c.state.Created }
 

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"loper.run/runtime"
 
@@ -166,21 +167,57 @@ func TestPreserveFDs(t *testing.T) {
 	b.want(1, "a number from 0 on", "run", "--preserve-fds", "-1", "c")
 }
 
+// The log has the lines that engines parse: the last with the level "error" is
+// the reason. Without --debug there is no other, since Podman takes the whole
+// file for one line.
 func TestLog(t *testing.T) {
 	b := newBox(t)
-	file := filepath.Join(b.bundle, "log")
-	b.want(1, "does not exist", "--log", file, "--log-format", "json", "--debug", "start", "c")
-	b.want(1, "does not exist", "--log", file, "start", "c")
-	data, err := os.ReadFile(file)
-	b.must(err)
-	lines := strings.Split(string(data), "\n")
-	var entry map[string]string
-	if err := json.Unmarshal([]byte(lines[0]), &entry); err != nil || entry["level"] != "error" || entry["msg"] != `container "c" does not exist` || entry["time"] == "" {
-		t.Errorf("line %q: %v", lines[0], err)
+	b.program("nothing-of-that-name")
+	said := func(format string, args ...string) []string {
+		file := filepath.Join(t.TempDir(), "log")
+		b.lope(append([]string{"--log", file, "--log-format", format}, args...)...)
+		data, err := os.ReadFile(file)
+		b.must(err)
+		return strings.Split(strings.TrimSpace(string(data)), "\n")
 	}
-	if !strings.Contains(lines[1], `level=error msg="container \"c\" does not exist"`) {
-		t.Errorf("line %q", lines[1])
+	type entry struct {
+		Level, Msg string
+		Time       time.Time
 	}
+	parse := func(line string) (e entry) {
+		t.Helper()
+		if err := json.Unmarshal([]byte(line), &e); err != nil || time.Since(e.Time) > time.Minute {
+			t.Errorf("line %q: %v", line, err)
+		}
+		return e
+	}
+	if lines := said("json", "start", "c"); len(lines) != 1 || parse(lines[0]).Msg != `container "c" does not exist` || parse(lines[0]).Level != "error" {
+		t.Errorf("lines %q", lines)
+	}
+	if lines := said("text", "start", "c"); len(lines) != 1 || !strings.HasSuffix(lines[0], ` level=error msg="container \"c\" does not exist"`) || !strings.HasPrefix(lines[0], `time="2`) {
+		t.Errorf("lines %q", lines)
+	}
+	lines := said("json", "--debug", "create", "c")
+	e := parse(lines[len(lines)-1])
+	if e.Level != "error" || !strings.HasSuffix(e.Msg, `exec: "nothing-of-that-name": executable file not found in $PATH`) {
+		t.Errorf("the last line is %+v", e)
+	}
+	var operations int
+	for _, line := range lines[:len(lines)-1] {
+		if e := parse(line); e.Level != "debug" {
+			t.Errorf("%+v is no debug line", e)
+		} else if strings.HasPrefix(e.Msg, "operation ") {
+			operations++
+		}
+	}
+	if operations < 50 {
+		t.Errorf("only %d operations of the start are told", operations)
+	}
+	if r := b.lope("--log-format", "json", "start", "c"); parse(r.err).Level != "error" {
+		t.Errorf("said %q", r.err)
+	}
+	b.want(1, "no such file", "--log", "/nowhere/log", "list")
+	b.want(1, "text and json are known", "--log-format", "xml", "list")
 }
 
 // What has no effect is said; the container runs.

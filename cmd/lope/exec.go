@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -17,17 +16,20 @@ import (
 
 // execution holds the flags of exec.
 type execution struct {
-	creation
+	started
 	processFile, cwd, user string
+	apparmor, label        string
 	env, caps              []string
 	gids                   []uint
 	tty, detach, paused    bool
+	noNewPrivs             *pflag.Flag
 }
 
 func execCommand() command {
 	var e execution
 	return command{
 		name: "exec", args: "ID COMMAND [ARG...]", short: "Run one more process in a running container",
+		long: "The exit status is that of the process, 127 if its program isn't there, 126 if it can't be executed, and 255 if anything else keeps it from running. A file given with --process says all of the process; the other flags that do are then left aside.",
 		flags: func(f *pflag.FlagSet) {
 			f.StringVarP(&e.processFile, "process", "p", "", "file with a process as in config.json")
 			f.StringVar(&e.cwd, "cwd", "", "working directory")
@@ -37,11 +39,14 @@ func execCommand() command {
 			f.UintSliceVarP(&e.gids, "additional-gids", "g", nil, "additional group ids")
 			f.BoolVarP(&e.tty, "tty", "t", false, "give it a terminal")
 			f.BoolVarP(&e.detach, "detach", "d", false, "don't wait for its end")
+			f.StringVar(&e.apparmor, "apparmor", "", "AppArmor profile")
+			f.StringVar(&e.label, "process-label", "", "SELinux label")
+			f.Bool("no-new-privs", false, "keep it from gaining privileges by its execve, or (=false) let it")
+			e.noNewPrivs = f.Lookup("no-new-privs")
 			f.BoolVar(&e.paused, "ignore-paused", false, "allow it in a paused container")
-			f.StringVar(&e.consoleSocket, "console-socket", "", "unix socket that takes the terminal")
-			f.StringVar(&e.pidFile, "pid-file", "", "file that takes the process id")
-			f.IntVar(&e.preserveFDs, "preserve-fds", 0, "how many descriptors from 3 on to give to it")
+			e.started.flags(f)
 		},
+		stopAtArgs: true,
 		run: func(g *global, args []string) error {
 			err := e.run(g, args)
 			var code exitCode
@@ -57,7 +62,8 @@ func (e *execution) run(g *global, args []string) error {
 	if len(args) == 0 {
 		return errors.New("a container id is expected")
 	}
-	if err := checkPreserved(e.preserveFDs); err != nil {
+	preserve, err := e.preserved(0)
+	if err != nil {
 		return err
 	}
 	c, err := load(g, args[:1])
@@ -75,7 +81,7 @@ func (e *execution) run(g *global, args []string) error {
 	if err != nil {
 		return err
 	}
-	o := runtime.ExecOptions{Process: p, Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr, Detached: e.detach, PreserveFDs: e.preserveFDs, Paused: e.paused}
+	o := runtime.ExecOptions{Process: p, Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr, Detached: e.detach, PreserveFDs: preserve, Paused: e.paused}
 	switch {
 	case p.Terminal && e.detach && e.consoleSocket == "":
 		return errors.New("a terminal for a detached process needs --console-socket")
@@ -83,7 +89,7 @@ func (e *execution) run(g *global, args []string) error {
 		return errors.New("--console-socket needs --tty")
 	}
 	if e.consoleSocket != "" {
-		if o.ConsoleSocket, err = dialConsole(e.consoleSocket); err != nil {
+		if o.ConsoleSocket, err = dialSocket("console", e.consoleSocket); err != nil {
 			return err
 		}
 	}
@@ -97,19 +103,18 @@ func (e *execution) run(g *global, args []string) error {
 	}
 	if !e.detach {
 		tty.listen()
+		o.Before = tty.listening
 	}
 	started, err := c.Exec(o)
 	if err != nil {
 		return err
 	}
 	defer started.Close()
-	warn(started.Warnings())
-	if e.pidFile != "" {
-		if err := writePid(e.pidFile, started.Pid()); err != nil {
-			_ = started.Signal(unix.SIGKILL) // or it has ended by itself
-			_, waitErr := started.Wait()
-			return errors.Join(err, waitErr)
-		}
+	g.warn(started.Warnings())
+	if err := e.publish(started.Pid(), "setns"); err != nil {
+		_ = started.Signal(unix.SIGKILL) // or it has ended by itself
+		_, waitErr := started.Wait()
+		return errors.Join(err, waitErr)
 	}
 	if e.detach {
 		return nil
@@ -124,15 +129,7 @@ func (e *execution) run(g *global, args []string) error {
 // process is the one of the file, or the container's own with other arguments.
 func (e *execution) process(c *runtime.Container, command []string) (*specs.Process, error) {
 	if e.processFile != "" {
-		data, err := os.ReadFile(e.processFile)
-		if err != nil {
-			return nil, err
-		}
-		p := &specs.Process{}
-		if err := json.Unmarshal(data, p); err != nil {
-			return nil, fmt.Errorf("%s: %w", e.processFile, err)
-		}
-		return p, nil
+		return runtime.LoadProcess(e.processFile)
 	}
 	if len(command) == 0 {
 		return nil, errors.New("a command, or --process with a file, is expected")
@@ -157,6 +154,15 @@ func (e *execution) process(c *runtime.Container, command []string) (*specs.Proc
 	}
 	if len(e.caps) > 0 {
 		p.Capabilities = withCapabilities(p.Capabilities, e.caps)
+	}
+	if e.apparmor != "" {
+		p.ApparmorProfile = e.apparmor
+	}
+	if e.label != "" {
+		p.SelinuxLabel = e.label
+	}
+	if e.noNewPrivs.Changed {
+		p.NoNewPrivileges = e.noNewPrivs.Value.String() == "true"
 	}
 	return &p, nil
 }

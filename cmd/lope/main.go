@@ -2,14 +2,12 @@
 package main
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
+	goruntime "runtime"
 	"strconv"
 	"strings"
-	"time"
 
 	"loper.run/container/monitor"
 	"loper.run/internal/version"
@@ -22,20 +20,18 @@ import (
 // command is one of lope's commands.
 type command struct {
 	name, args, short string
+	long              string // for the manual page and --help; empty: short says it all
 	flags             func(*pflag.FlagSet)
 	run               func(g *global, args []string) error
-}
-
-// global holds the flags before the command.
-type global struct {
-	root, log, logFormat string
+	stopAtArgs        bool // what follows the first argument is no flag of lope's
 }
 
 // commands in the order of the help.
 func commands() []func() command {
 	return []func() command{
 		createCommand, startCommand, runCommand, execCommand, stateCommand, killCommand, deleteCommand,
-		pauseCommand, resumeCommand, listCommand, specCommand, planCommand,
+		pauseCommand, resumeCommand, psCommand,
+		listCommand, specCommand, planCommand,
 	}
 }
 
@@ -52,32 +48,6 @@ type failure struct {
 
 func (f failure) Unwrap() error { return f.error }
 
-// warn tells people what has no effect.
-func warn(lines []string) {
-	for _, l := range lines {
-		fmt.Fprintln(os.Stderr, "lope: warning:", l)
-	}
-}
-
-// record writes an error where an engine looks for it, in logrus's words.
-func (g *global) record(text string) {
-	if g.log == "" {
-		return
-	}
-	f, err := os.OpenFile(g.log, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o644)
-	if err != nil {
-		return // it stands on standard error anyway
-	}
-	defer f.Close()
-	now := time.Now().Format(time.RFC3339)
-	if g.logFormat == "text" {
-		fmt.Fprintf(f, "time=%q level=error msg=%q\n", now, text)
-		return
-	}
-	line, _ := json.Marshal(map[string]string{"level": "error", "msg": text, "time": now}) // strings: can't fail
-	fmt.Fprintf(f, "%s\n", line)
-}
-
 func main() {
 	// The engine's monitor is the hot way: nothing is set up for it.
 	if len(os.Args) == 3 && os.Args[1] == "monitor" {
@@ -92,9 +62,7 @@ func main() {
 		os.Exit(int(code))
 	case errors.Is(err, pflag.ErrHelp):
 	default:
-		text := strings.ReplaceAll(strings.TrimSpace(err.Error()), "\n", "; ")
-		fmt.Fprintf(os.Stderr, "lope: %s\n", text)
-		g.record(text)
+		g.fail(err)
 		os.Exit(runtimeExit(err))
 	}
 }
@@ -113,24 +81,18 @@ func runtimeExit(err error) int {
 }
 
 func lope(g *global, args []string) error {
-	flags := pflag.NewFlagSet("lope", pflag.ContinueOnError)
-	flags.SetInterspersed(false)
-	flags.SortFlags = false
-	flags.StringVar(&g.root, "root", defaultRoot(), "directory of the containers' state")
-	flags.StringVar(&g.log, "log", "", "file that takes errors too")
-	flags.StringVar(&g.logFormat, "log-format", "text", "text or json")
-	flags.Bool("debug", false, "accepted for other runtimes' sake")
+	flags := g.flags()
 	showVersion := flags.BoolP("version", "v", false, "print the version")
 	flags.Usage = func() { usage(os.Stdout, flags) }
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
 	if *showVersion {
-		fmt.Printf("lope version %s\nspec: %s\n", version.String(), specs.Version)
+		printVersion()
 		return nil
 	}
-	if g.logFormat != "text" && g.logFormat != "json" {
-		return fmt.Errorf("--log-format %q: text and json are known", g.logFormat)
+	if err := g.open(); err != nil {
+		return err
 	}
 	rest := flags.Args()
 	if len(rest) == 0 || rest[0] == "help" {
@@ -145,63 +107,53 @@ func lope(g *global, args []string) error {
 	return fmt.Errorf("unknown command %q; see 'lope --help'", rest[0])
 }
 
-func (c command) parse(g *global, args []string) error {
+// printVersion prints what engines read a line each of: the version behind the
+// word "version", and the values behind "commit:" and "spec:".
+func printVersion() {
+	fmt.Printf("lope version %s\ncommit: %s\nspec: %s\ngo: %s\n+%s\n", version.String(), version.Commit(), specs.Version, goruntime.Version(),
+		strings.Join([]string{"SYSTEMD", "SELINUX", "APPARMOR", "CAP", "SECCOMP", "EBPF", "CRIU"}, " +"))
+}
+
+func (c command) flagSet() *pflag.FlagSet {
 	flags := pflag.NewFlagSet(c.name, pflag.ContinueOnError)
-	flags.SetInterspersed(c.name != "exec")
+	flags.SetInterspersed(!c.stopAtArgs)
 	flags.SortFlags = false
 	flags.SetOutput(os.Stdout)
 	if c.flags != nil {
 		c.flags(flags)
 	}
-	flags.Usage = func() {
-		fmt.Printf("Usage: lope %s [flags] %s\n\n%s\n\nFlags:\n%s", c.name, c.args, c.short, flags.FlagUsages())
-	}
+	return flags
+}
+
+func (c command) parse(g *global, args []string) error {
+	flags := c.flagSet()
+	flags.Usage = func() { fmt.Print(c.help(flags)) }
 	if err := flags.Parse(args); err != nil {
 		if errors.Is(err, pflag.ErrHelp) {
 			return err
 		}
 		return fmt.Errorf("%w; see 'lope %s --help'", err, c.name)
 	}
+	g.debugf("lope %s: %q", c.name, args)
 	return c.run(g, flags.Args())
+}
+
+func (c command) help(flags *pflag.FlagSet) string {
+	text := fmt.Sprintf("Usage: lope %s [flags] %s\n\n%s\n", c.name, c.args, c.short)
+	if c.long != "" {
+		text += "\n" + c.long + "\n"
+	}
+	if flags.HasAvailableFlags() {
+		text += "\nFlags:\n" + flags.FlagUsages()
+	}
+	return text
 }
 
 func usage(out *os.File, flags *pflag.FlagSet) {
 	fmt.Fprintf(out, "Usage: lope [flags] COMMAND\n\nAn OCI runtime.\n\nCommands:\n")
 	for _, make := range commands() {
 		c := make()
-		fmt.Fprintf(out, "  %-8s %s\n", c.name, c.short)
+		fmt.Fprintf(out, "  %-10s %s\n", c.name, c.short)
 	}
 	fmt.Fprintf(out, "\nFlags:\n%s", flags.FlagUsages())
-}
-
-// defaultRoot is where state lies that needs not survive a boot.
-func defaultRoot() string {
-	if os.Geteuid() == 0 {
-		return "/run/lope"
-	}
-	if dir := os.Getenv("XDG_RUNTIME_DIR"); dir != "" {
-		return filepath.Join(dir, "lope")
-	}
-	return filepath.Join(os.TempDir(), "lope-"+strconv.Itoa(os.Geteuid()))
-}
-
-// one returns the only argument, a container's id.
-func one(args []string) (string, error) {
-	if len(args) != 1 {
-		return "", fmt.Errorf("one container id is expected, not %d arguments", len(args))
-	}
-	return args[0], nil
-}
-
-// load finds the container that is the only argument.
-func load(g *global, args []string) (*runtime.Container, error) {
-	id, err := one(args)
-	if err != nil {
-		return nil, err
-	}
-	c, err := runtime.Load(g.root, id)
-	if errors.Is(err, os.ErrNotExist) {
-		return nil, fmt.Errorf("container %q does not exist", id)
-	}
-	return c, err
 }

@@ -5,8 +5,6 @@ import (
 	"io"
 	"os"
 	"os/signal"
-	"path/filepath"
-	"strconv"
 	"syscall"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
@@ -16,27 +14,6 @@ import (
 	"loper.run/internal/fdpass"
 )
 
-// dialConsole connects to a console socket. The address goes through a
-// descriptor of the directory, as it has room for 107 bytes only.
-func dialConsole(path string) (*os.File, error) {
-	dir, err := os.Open(filepath.Dir(path))
-	if err != nil {
-		return nil, err
-	}
-	defer dir.Close()
-	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		return nil, os.NewSyscallError("socket", err)
-	}
-	f := os.NewFile(uintptr(fd), path)
-	name := "/proc/self/fd/" + strconv.Itoa(int(dir.Fd())) + "/" + filepath.Base(path)
-	if err := unix.Connect(fd, &unix.SockaddrUnix{Name: name}); err != nil {
-		f.Close()
-		return nil, &os.PathError{Op: "connect to the console socket", Path: path, Err: err}
-	}
-	return f, nil
-}
-
 // terminal passes bytes between lope's own terminal and the container's, when
 // lope runs in the foreground.
 type terminal struct {
@@ -45,6 +22,7 @@ type terminal struct {
 	master  *os.File
 	restore func()
 	signals chan os.Signal
+	caught  chan struct{} // closed when signals come in
 }
 
 // foregroundTerminal prepares a terminal unless the process has none or the
@@ -85,11 +63,22 @@ var forwarded = []os.Signal{
 	unix.SIGHUP, unix.SIGINT, unix.SIGQUIT, unix.SIGTERM, unix.SIGUSR1, unix.SIGUSR2, unix.SIGALRM, unix.SIGCONT, unix.SIGWINCH,
 }
 
-// listen collects the signals to forward. It comes before the process, so that
-// a signal neither ends lope while it makes one nor gets lost.
+// listen begins to collect the signals to forward, beside what else there is to
+// do before the process is made.
 func (t *terminal) listen() {
-	t.signals = make(chan os.Signal, 64)
-	go signal.Notify(t.signals, forwarded...)
+	t.signals, t.caught = make(chan os.Signal, 64), make(chan struct{})
+	go func() {
+		signal.Notify(t.signals, forwarded...)
+		close(t.caught)
+	}()
+}
+
+// listening waits until a signal neither ends lope nor gets lost. It comes
+// before the process, which somebody may signal at once.
+func (t *terminal) listening() {
+	if t.caught != nil {
+		<-t.caught
+	}
 }
 
 // follow forwards signals to a process, and its terminal when it has one,

@@ -1,4 +1,4 @@
-// Package fdpass receives descriptors over unix sockets: a terminal from a
+// Package fdpass passes descriptors over unix sockets: a terminal from a
 // container, a mount from a helper.
 package fdpass
 
@@ -34,4 +34,14 @@ func Receive(socket int) (int, error) {
 		return -1, ErrNone
 	}
 	return fds[0], nil
+}
+
+// Send sends a descriptor with a text, which must not be empty: a message of a
+// stream socket has at least a byte.
+func Send(socket int, text string, fd int) error {
+	err := unix.Sendmsg(socket, []byte(text), unix.UnixRights(fd), nil, unix.MSG_NOSIGNAL)
+	for err == unix.EINTR {
+		err = unix.Sendmsg(socket, []byte(text), unix.UnixRights(fd), nil, unix.MSG_NOSIGNAL)
+	}
+	return os.NewSyscallError("sendmsg", err)
 }

@@ -1,0 +1,178 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"loper.run/runtime"
+
+	"github.com/spf13/pflag"
+)
+
+// global holds the flags before the command.
+type global struct {
+	root, log, logFormat    string
+	rootless, cgroupManager string
+	criu                    string
+	debug, systemdCgroup    bool
+	logFile                 *os.File
+}
+
+func (g *global) flags() *pflag.FlagSet {
+	f := pflag.NewFlagSet("lope", pflag.ContinueOnError)
+	f.SetInterspersed(false)
+	f.SortFlags = false
+	f.StringVar(&g.root, "root", defaultRoot(), "directory of the containers' state")
+	f.StringVar(&g.log, "log", "", "file that takes errors and warnings too")
+	f.StringVar(&g.logFormat, "log-format", "text", "text or json")
+	f.BoolVar(&g.debug, "debug", false, "log what is done, to the --log file or standard error")
+	f.BoolVar(&g.systemdCgroup, "systemd-cgroup", false, "let systemd make the cgroups; linux.cgroupsPath is then SLICE:PREFIX:NAME")
+	f.StringVar(&g.cgroupManager, "cgroup-manager", "", "cgroupfs, systemd, or disabled for a container without cgroups of its own")
+	f.StringVar(&g.rootless, "rootless", "auto", "go on without the cgroups that an ordinary user can't make: true, false or auto")
+	f.StringVar(&g.criu, "criu", "criu", "program that checkpoints and restores")
+	return f
+}
+
+// open checks the flags and opens the log.
+func (g *global) open() (err error) {
+	if g.logFormat != "text" && g.logFormat != "json" {
+		return fmt.Errorf("--log-format %q: text and json are known", g.logFormat)
+	}
+	switch g.cgroupManager {
+	case "", "cgroupfs", "disabled":
+	case "systemd":
+		g.systemdCgroup = true
+	default:
+		return fmt.Errorf("--cgroup-manager %q: cgroupfs, systemd and disabled are known", g.cgroupManager)
+	}
+	if g.rootless != "auto" {
+		if _, err := strconv.ParseBool(g.rootless); err != nil {
+			return fmt.Errorf("--rootless %q: true, false and auto are known", g.rootless)
+		}
+	}
+	if g.root, err = filepath.Abs(g.root); err != nil {
+		return err
+	}
+	if g.log != "" {
+		g.logFile, err = os.OpenFile(g.log, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o644)
+	}
+	return err
+}
+
+// fail says what went wrong on standard error, and in the log, where an engine
+// takes the last line with the level "error" for the reason.
+func (g *global) fail(err error) {
+	text := oneLine(err.Error())
+	if g.logFile != nil {
+		g.write(g.logFile, "error", text)
+	}
+	if g.logFile == nil && g.logFormat == "json" {
+		g.write(os.Stderr, "error", text)
+		return
+	}
+	fmt.Fprintf(os.Stderr, "lope: %s\n", text)
+}
+
+// warn tells people what has no effect.
+func (g *global) warn(lines []string) {
+	for _, l := range lines {
+		l = oneLine(l)
+		fmt.Fprintln(os.Stderr, "lope: warning:", l)
+		if g.logFile != nil {
+			g.write(g.logFile, "warning", l)
+		}
+	}
+}
+
+// debugf logs an operation when --debug asks for it.
+func (g *global) debugf(format string, args ...any) {
+	if !g.debug {
+		return
+	}
+	out := g.logFile
+	if out == nil {
+		out = os.Stderr
+	}
+	g.write(out, "debug", oneLine(fmt.Sprintf(format, args...)))
+}
+
+// trace is debugf for the runtime's own account, or nil when nobody wants it.
+func (g *global) trace() func(string) {
+	if !g.debug {
+		return nil
+	}
+	return func(text string) { g.debugf("%s", text) }
+}
+
+// write writes a line in the words of logrus, which engines parse. What can't
+// be written has no other place to be reported to.
+func (g *global) write(out *os.File, level, text string) {
+	now := time.Now().Format(time.RFC3339)
+	if g.logFormat == "text" {
+		fmt.Fprintf(out, "time=%q level=%s msg=%q\n", now, level, text)
+		return
+	}
+	line, _ := json.Marshal(map[string]string{"level": level, "msg": text, "time": now}) // strings: can't fail
+	fmt.Fprintf(out, "%s\n", line)
+}
+
+func oneLine(text string) string {
+	return strings.ReplaceAll(strings.TrimSpace(text), "\n", "; ")
+}
+
+// defaultRoot is where state lies that needs not survive a boot.
+func defaultRoot() string {
+	if os.Geteuid() == 0 {
+		return "/run/lope"
+	}
+	if dir := os.Getenv("XDG_RUNTIME_DIR"); dir != "" {
+		return filepath.Join(dir, "lope")
+	}
+	return filepath.Join(os.TempDir(), "lope-"+strconv.Itoa(os.Geteuid()))
+}
+
+// one returns the only argument, a container's id.
+func one(args []string) (string, error) {
+	if len(args) != 1 {
+		return "", fmt.Errorf("one container id is expected, not %d arguments", len(args))
+	}
+	return args[0], nil
+}
+
+// none refuses arguments.
+func none(args []string) error {
+	if len(args) > 0 {
+		return fmt.Errorf("no arguments are expected, not %d", len(args))
+	}
+	return nil
+}
+
+// load finds the container that is the only argument.
+func load(g *global, args []string) (*runtime.Container, error) {
+	id, err := one(args)
+	if err != nil {
+		return nil, err
+	}
+	c, err := runtime.Load(g.root, id)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, fmt.Errorf("container %q does not exist", id)
+	}
+	return c, err
+}
+
+// byID is a command that does one thing to one container.
+func byID(name, short string, do func(*runtime.Container) error) command {
+	return command{name: name, args: "ID", short: short, run: func(g *global, args []string) error {
+		c, err := load(g, args)
+		if err != nil {
+			return err
+		}
+		return do(c)
+	}}
+}
