@@ -142,6 +142,7 @@ func Compile(spec *specs.Spec, host Host, set Settings) (*Compiled, error) {
 	c.leaveLock()
 	c.oomScore(process, !c.ns.user)
 	c.joinCgroup()
+	c.cpus(process, "process")
 	c.enterNamespaces()
 	c.add(quiet, launch.Op{Call: launch.Umask, Args: []launch.Arg{launch.Int(0)}, Text: "give files the modes that are asked for"})
 	c.enterCgroupNamespace()

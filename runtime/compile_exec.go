@@ -27,6 +27,7 @@ func CompileExec(spec *specs.Spec, p *specs.Process, host Host, set Settings) (*
 	}
 	c.oomScore(p, true)
 	c.joinCgroup()
+	c.cpus(p, "process")
 	c.add(quiet)
 	var flags uintptr
 	for _, ns := range spec.Linux.Namespaces {

@@ -113,7 +113,7 @@ func TestCompileRefuses(t *testing.T) {
 		"process.args[0]: is empty":                        func(s *specs.Spec) { s.Process.Args = []string{""} },
 		"process.args[0]: contains a NUL byte":             func(s *specs.Spec) { s.Process.Args = []string{"a\x00b"} },
 		`process.cwd: "x" is not an absolute path`:         func(s *specs.Spec) { s.Process.Cwd = "x" },
-		"process.user: the id 4294967295 means":            func(s *specs.Spec) { s.Process.User.UID = 1<<32 - 1 },
+		"process.user.uid: 4294967295 means":               func(s *specs.Spec) { s.Process.User.UID = 1<<32 - 1 },
 		`process.rlimits[0].type: unknown limit "X"`:       func(s *specs.Spec) { s.Process.Rlimits = []specs.POSIXRlimit{{Type: "X"}} },
 		"process.rlimits[0].soft: 2 is higher":             func(s *specs.Spec) { s.Process.Rlimits = []specs.POSIXRlimit{{Type: "RLIMIT_CORE", Soft: 2, Hard: 1}} },
 		`linux.namespaces[0].type: unknown namespace "x"`:  func(s *specs.Spec) { s.Linux.Namespaces[0].Type = "x" },

@@ -60,6 +60,7 @@ func (c *Container) Exec(o ExecOptions) (_ *Process, err error) {
 	if err != nil {
 		return nil, err
 	}
+	o.Process = withDefaults(*o.Process, spec.Process)
 	status := c.Status()
 	if status != specs.StateRunning && status != specs.StateCreated && !(status == StatusPaused && o.Paused) {
 		return nil, fmt.Errorf("container %q is %s: no process can be started in it", c.state.ID, status)
@@ -106,7 +107,15 @@ func (c *Container) Exec(o ExecOptions) (_ *Process, err error) {
 
 // execute starts the program and gives it what it asks its parent for.
 func (s *starting) execute(program *launch.Program, o ExecOptions) (*launch.Process, error) {
-	p, err := s.start(program)
+	var initial string
+	if a := o.Process.ExecCPUAffinity; a != nil {
+		initial = a.Initial
+	}
+	var p *launch.Process
+	err := onCPUs(initial, "process.execCPUAffinity.initial", func() (err error) {
+		p, err = s.start(program)
+		return err
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -117,7 +126,7 @@ func (s *starting) execute(program *launch.Program, o ExecOptions) (*launch.Proc
 		}
 		switch text {
 		case announceLimits:
-			err = setRlimits(p.Pid(), o.Process, "process")
+			err = setLimits(p.Pid(), o.Process, "process")
 		case announceTerminal:
 			err = o.Terminal()
 		}

@@ -3,9 +3,7 @@ package runtime
 import (
 	"encoding/binary"
 	"fmt"
-	"slices"
 	"strconv"
-	"strings"
 
 	"loper.run/launch"
 
@@ -22,85 +20,6 @@ func (c *compiler) kernelSettings() error {
 		c.add(launch.Op{Call: launch.Setdomainname, Args: []launch.Arg{launch.String(name), launch.Int(len(name))}, Text: "set the domain name", Field: "domainname"})
 	}
 	return c.sysctls()
-}
-
-// sysctls are written through a procfs of the runtime's own, which no content
-// of the container can cover or replace.
-func (c *compiler) sysctls() error {
-	if len(c.spec.Linux.Sysctl) == 0 {
-		return nil
-	}
-	const field = "linux.sysctl"
-	fs := c.fsopen("proc", "open a private procfs", field)
-	proc := c.fsmount(fs, 0, "open a private procfs", field)
-	names := make([]string, 0, len(c.spec.Linux.Sysctl))
-	for name := range c.spec.Linux.Sysctl {
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	for _, name := range names {
-		if err := c.checkSysctl(name); err != nil {
-			return err
-		}
-		value := c.spec.Linux.Sysctl[name]
-		fd := c.p.NewSlot()
-		at := field + "." + name
-		c.add(
-			launch.Op{
-				Call: launch.Openat2,
-				Args: []launch.Arg{launch.Result(proc), launch.String("sys/" + sysctlPath(name)),
-					openHow(unix.O_WRONLY, 0, unix.RESOLVE_BENEATH|unix.RESOLVE_NO_SYMLINKS), launch.Int(openHowSize)},
-				Result: fd, Text: "find the sysctl " + name, Field: at,
-			},
-			launch.Op{Call: launch.Write, Args: []launch.Arg{launch.Result(fd), launch.String(value), launch.Int(len(value))}, Text: "set the sysctl " + name + " to " + value, Field: at},
-		)
-	}
-	return nil
-}
-
-// sysctlPath turns the dots of a name into slashes; a name that has slashes
-// already may have dots in its parts, as in net/ipv4/conf/eth0.1/forwarding.
-func sysctlPath(name string) string {
-	if strings.Contains(name, "/") {
-		return name
-	}
-	return strings.ReplaceAll(name, ".", "/")
-}
-
-// checkSysctl refuses what isn't the container's own: only namespaced sysctls,
-// and only with the namespace.
-func (c *compiler) checkSysctl(name string) error {
-	p := sysctlPath(name)
-	field := "linux.sysctl." + name
-	for _, part := range strings.Split(p, "/") {
-		if part == "" || part == "." || part == ".." {
-			return badField(field, "is no name of a sysctl")
-		}
-	}
-	need := sysctlNamespace(p)
-	if need == "" {
-		return badField(field, "belongs to no namespace: it would change the host")
-	}
-	if !has(c.spec, need) {
-		return badField(field, "needs a %s namespace of the container's own, else it would change the host", need)
-	}
-	return nil
-}
-
-// sysctlNamespace is the kind of namespace that has a sysctl of its own, or "".
-func sysctlNamespace(p string) specs.LinuxNamespaceType {
-	switch {
-	case strings.HasPrefix(p, "net/"):
-		return specs.NetworkNamespace
-	case strings.HasPrefix(p, "fs/mqueue/"), slices.Contains([]string{
-		"kernel/msgmax", "kernel/msgmnb", "kernel/msgmni", "kernel/sem", "kernel/shmall", "kernel/shmmax", "kernel/shmmni", "kernel/shm_rmid_forced"}, p):
-		return specs.IPCNamespace
-	case p == "kernel/domainname", p == "kernel/hostname":
-		return specs.UTSNamespace
-	case strings.HasPrefix(p, "user/"):
-		return specs.UserNamespace
-	}
-	return ""
 }
 
 // loopback brings the lo interface of a new network namespace up.

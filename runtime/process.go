@@ -37,6 +37,9 @@ func (c *compiler) process(p *specs.Process, field string) error {
 	if err := checkRlimits(p, field); err != nil {
 		return err
 	}
+	if err := c.checkMapped(p.User, field+".user"); err != nil {
+		return err
+	}
 	argv, err := c.findProgram(p, field)
 	if err != nil {
 		return err
@@ -49,6 +52,9 @@ func (c *compiler) process(p *specs.Process, field string) error {
 		})
 	}
 	c.personality(c.spec.Linux.Personality)
+	if err := c.memoryPolicy(); err != nil {
+		return err
+	}
 	c.add(prctl(unix.PR_SET_KEEPCAPS, "PR_SET_KEEPCAPS", 1, "keep the capabilities over the change of user"))
 	c.limitsByParent(p)
 	c.bounding(caps, field)

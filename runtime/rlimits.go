@@ -16,8 +16,8 @@ var rlimitNames = [...]string{
 	"RLIMIT_MEMLOCK", "RLIMIT_AS", "RLIMIT_LOCKS", "RLIMIT_SIGPENDING", "RLIMIT_MSGQUEUE", "RLIMIT_NICE", "RLIMIT_RTPRIO", "RLIMIT_RTTIME",
 }
 
-// announceLimits asks the parent to set the limits: to raise one takes a right
-// that the container doesn't have.
+// announceLimits asks the parent to set the limits and the standing with the
+// schedulers: to raise one takes a right that the container doesn't have.
 const announceLimits = "ready for its limits"
 
 // fewFiles is the number of descriptors below which the rest of the program
@@ -45,7 +45,7 @@ func rlimitNumber(name string) int { return slices.Index(rlimitNames[:], name) }
 
 // limitsByParent compiles the wait for the parent to set the limits.
 func (c *compiler) limitsByParent(p *specs.Process) {
-	if len(p.Rlimits) > 0 {
+	if len(p.Rlimits) > 0 || p.Scheduler != nil || p.IOPriority != nil {
 		c.add(launch.Op{Call: launch.Announce, Text: announceLimits})
 		c.p.Await("wait for the limits", 0)
 	}
@@ -82,7 +82,17 @@ const (
 
 func lowersFiles(r specs.POSIXRlimit) bool { return r.Type == rlimitFiles && r.Soft < fewFiles }
 
-// setRlimits is the parent's part.
+// setLimits is the parent's part.
+func setLimits(pid int, p *specs.Process, field string) error {
+	if err := setIOPriority(pid, p.IOPriority, field+".ioPriority"); err != nil {
+		return err
+	}
+	if err := setScheduler(pid, p.Scheduler, field+".scheduler"); err != nil {
+		return err
+	}
+	return setRlimits(pid, p, field)
+}
+
 func setRlimits(pid int, p *specs.Process, field string) error {
 	for i, r := range p.Rlimits {
 		if lowersFiles(r) {

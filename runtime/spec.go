@@ -134,6 +134,9 @@ func Validate(spec *specs.Spec) error {
 	return validateProcess("process", spec.Process)
 }
 
+// maxConsole is what struct winsize has room for.
+const maxConsole = 1<<16 - 1
+
 func validateProcess(field string, p *specs.Process) error {
 	if len(p.Args) == 0 {
 		return badField(field+".args", "is empty")
@@ -151,8 +154,20 @@ func validateProcess(field string, p *specs.Process) error {
 			return badField(fmt.Sprintf("%s.args[%d]", field, i), "contains a NUL byte")
 		}
 	}
-	if p.User.UID == ^uint32(0) || p.User.GID == ^uint32(0) {
-		return badField(field+".user", "the id 4294967295 means 'none' to the kernel")
+	if s := p.OOMScoreAdj; s != nil && (*s < -1000 || *s > 1000) {
+		return badField(field+".oomScoreAdj", "%d is not in the range of -1000 to 1000", *s)
 	}
-	return nil
+	if s := p.ConsoleSize; s != nil && p.Terminal && (s.Width > maxConsole || s.Height > maxConsole) {
+		return badField(field+".consoleSize", "%d x %d is more than a terminal can have", s.Width, s.Height)
+	}
+	if err := validateUser(p.User, field+".user"); err != nil {
+		return err
+	}
+	if err := validateScheduler(p.Scheduler, field+".scheduler"); err != nil {
+		return err
+	}
+	if err := validateIOPriority(p.IOPriority, field+".ioPriority"); err != nil {
+		return err
+	}
+	return validateAffinity(p.ExecCPUAffinity, field+".execCPUAffinity")
 }

@@ -173,7 +173,7 @@ func (s *starting) launch() error {
 				return err
 			}
 		case text == announceLimits:
-			if err := setRlimits(p.Pid(), s.spec.Process, "process"); err != nil {
+			if err := setLimits(p.Pid(), s.spec.Process, "process"); err != nil {
 				return err
 			}
 			if err := p.Send(); err != nil {

@@ -13,12 +13,10 @@ func (c *compiler) unsupported() error {
 	switch {
 	case l.IntelRdt != nil:
 		return notSupported("linux.intelRdt")
-	case l.MemoryPolicy != nil:
-		return notSupported("linux.memoryPolicy")
 	case len(l.NetDevices) > 0:
 		return notSupported("linux.netDevices")
 	case l.Personality != nil && len(l.Personality.Flags) > 0:
-		return notSupported("linux.personality.flags")
+		return badField("linux.personality.flags[0]", "unknown flag %q: the specification has none", l.Personality.Flags[0])
 	case l.Personality != nil && l.Personality.Domain != specs.PerLinux && l.Personality.Domain != specs.PerLinux32:
 		return badField("linux.personality.domain", "unknown domain %q", l.Personality.Domain)
 	case len(l.TimeOffsets) > 0 && !fresh(c.spec, specs.TimeNamespace):
@@ -27,6 +25,14 @@ func (c *compiler) unsupported() error {
 		return notSupported("linux.mountLabel")
 	case l.MountLabel != "":
 		c.warn("linux.mountLabel", "has no effect: SELinux is off on this machine")
+	}
+	for clock, o := range l.TimeOffsets {
+		switch {
+		case clock != "monotonic" && clock != "boottime":
+			return badField("linux.timeOffsets."+clock, "unknown clock: monotonic and boottime can have an offset")
+		case o.Nanosecs >= 1e9:
+			return badField("linux.timeOffsets."+clock, "%d nanoseconds are a second or more", o.Nanosecs)
+		}
 	}
 	if p := l.RootfsPropagation; p != "" {
 		if flag, _ := propagation(p); flag == 0 {
@@ -39,12 +45,6 @@ func (c *compiler) unsupported() error {
 // unsupportedProcess does the same for a process.
 func (c *compiler) unsupportedProcess(p *specs.Process, field string) error {
 	switch {
-	case p.IOPriority != nil:
-		return notSupported(field + ".ioPriority")
-	case p.Scheduler != nil:
-		return notSupported(field + ".scheduler")
-	case p.ExecCPUAffinity != nil:
-		return notSupported(field + ".execCPUAffinity")
 	case p.ApparmorProfile != "" && p.ApparmorProfile != "unconfined" && c.host.AppArmor:
 		return notSupported(field + ".apparmorProfile")
 	case p.SelinuxLabel != "" && c.host.SELinux:
