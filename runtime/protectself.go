@@ -39,11 +39,14 @@ func (s *starting) protectSelf(spec *specs.Spec) (needed bool, err error) {
 	if !Exposed(spec) || protected() {
 		return false, nil
 	}
-	view, err := readonlyView()
+	view, mount, err := readonlyView()
 	if err != nil {
 		return false, err
 	}
 	s.keep(selfInput, view)
+	if mount != nil {
+		s.owned = append(s.owned, mount) // closed when the start is over, as the kernel takes its time for that
+	}
 	return true, nil
 }
 
@@ -84,27 +87,28 @@ func ProtectSelf(spec *specs.Spec) error {
 	case os.Getenv(protectedEnv) != "":
 		return fmt.Errorf("protect %s from the container: it is still writable", selfPath)
 	}
-	f, err := readonlyView()
+	f, mount, err := readonlyView()
 	if err != nil {
 		return err
 	}
-	defer f.Close()
+	defer closeAll([]*os.File{f, mount})
 	err = syscall.Exec("/proc/self/fd/"+strconv.Itoa(int(f.Fd())), os.Args, append(os.Environ(), protectedEnv+"=1"))
 	return fmt.Errorf("start the protected program: %w", err)
 }
 
 // readonlyView opens this program's file so that nobody can write it through
-// the descriptor, or through what is started from it.
-func readonlyView() (f *os.File, err error) {
+// the descriptor, or through what is started from it; and, if it lies on a
+// mount of its own, that.
+func readonlyView() (view, mount *os.File, err error) {
 	if os.Geteuid() == 0 {
-		f, err = readonlyMount()
+		view, mount, err = readonlyMount()
 	} else {
-		f, err = sealedCopy()
+		view, err = sealedCopy()
 	}
 	if err != nil {
-		return nil, fmt.Errorf("protect %s from the container: %w", selfPath, err)
+		return nil, nil, fmt.Errorf("protect %s from the container: %w", selfPath, err)
 	}
-	return f, nil
+	return view, mount, nil
 }
 
 // protected tells whether the program's file is on a read-only mount, or is a
@@ -126,17 +130,21 @@ func protected() bool {
 // readonlyMount opens the program's file on a mount of its own, which is in no
 // namespace and ends with the last process that runs from it. The file, and so
 // its pages in memory, are the same.
-func readonlyMount() (*os.File, error) {
-	tree, err := openTree(selfPath, 0)
-	if err != nil {
-		return nil, err
+func readonlyMount() (view, mount *os.File, err error) {
+	if mount, err = openTree(selfPath, 0); err != nil {
+		return nil, nil, err
 	}
-	defer tree.Close()
-	err = unix.MountSetattr(int(tree.Fd()), "", unix.AT_EMPTY_PATH, &unix.MountAttr{Attr_set: unix.MOUNT_ATTR_RDONLY})
+	err = unix.MountSetattr(int(mount.Fd()), "", unix.AT_EMPTY_PATH, &unix.MountAttr{Attr_set: unix.MOUNT_ATTR_RDONLY})
 	if err != nil {
-		return nil, os.NewSyscallError("mount_setattr", err)
+		err = os.NewSyscallError("mount_setattr", err)
+	} else {
+		view, err = os.Open("/proc/self/fd/" + strconv.Itoa(int(mount.Fd())))
 	}
-	return os.Open("/proc/self/fd/" + strconv.Itoa(int(tree.Fd())))
+	if err != nil {
+		mount.Close()
+		return nil, nil, err
+	}
+	return view, mount, nil
 }
 
 // sealedCopy is a copy in memory that nobody can change, for those who may not
