@@ -1,6 +1,7 @@
 # make          static bin/loper and bin/lope
 # make test     every test, end to end ones included (as root on Debian: installs what they need)
 # make test-vm  the tests of what meets the kernel, in virtual machines: cgroup v2, systemd, AppArmor; K=6.1 or K=6.12 for one
+# make conformance  OCI's validation suite; of another runtime with RUNTIME=runc
 # make bench    the benchmarks, side by side with the peers that are installed
 # make lint     gofmt, go vet, staticcheck
 # make docs     manual pages and shell completions, from the commands themselves
@@ -45,6 +46,9 @@ test: build packages
 test-vm:
 	test/packages vm
 	$(GO) run ./test/vm $(if $(K),-k $(K)) $(VMFLAGS) | $(GO) run ./test/report -skips test/vm/skips
+
+conformance: build
+	LOPER_PROGRAMS=$(abspath $(BUILD_DIR)) $(GO) test -count=1 -v ./test/conformance $(if $(RUNTIME),-runtime $(RUNTIME))
 
 bench: build
 	test/packages bench

@@ -34,6 +34,9 @@ func (r *runner) run(name string) verdict {
 		return verdict{said: err.Error()}
 	}
 	defer os.RemoveAll(temporary)
+	if err := os.Chmod(temporary, 0o755); err != nil {
+		return verdict{said: err.Error()}
+	}
 	cmd := exec.CommandContext(ctx, r.suite.program(name))
 	cmd.Dir = r.suite.dir
 	cmd.Env = append(os.Environ(), "RUNTIME="+r.runtime, "TMPDIR="+temporary)
