@@ -23,6 +23,8 @@ type Host struct {
 	OverlayByNames bool
 	// CgroupTasks is how many 'tasks' files the process writes itself into.
 	CgroupTasks int
+	// CgroupByParent tells that its parent moves it into its groups.
+	CgroupByParent bool
 	// Cgroup1 lists the cgroup v1 hierarchies; empty on cgroup v2.
 	Cgroup1 []Hierarchy
 	// Cgroup2 tells that /sys/fs/cgroup is the unified hierarchy.
@@ -102,6 +104,7 @@ type compiler struct {
 	null      launch.Slot // the host's /dev/null, if masks need it
 	hooks     hookSlots
 	dev       launch.Slot // the container's /dev
+	mounted   []placed
 	console   launch.Slot // the container's end of the terminal
 	filter    seccomp.Filter
 	warnings  []string
@@ -144,6 +147,7 @@ func Compile(spec *specs.Spec, host Host, set Settings) (*Compiled, error) {
 	c.joinCgroup()
 	c.cpus(process, "process")
 	c.enterNamespaces()
+	c.awaitCgroup()
 	c.add(quiet, launch.Op{Call: launch.Umask, Args: []launch.Arg{launch.Int(0)}, Text: "give files the modes that are asked for"})
 	c.enterCgroupNamespace()
 	c.stopPropagation()

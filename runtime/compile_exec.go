@@ -47,6 +47,7 @@ func CompileExec(spec *specs.Spec, p *specs.Process, host Host, set Settings) (*
 	if flags&(unix.CLONE_NEWPID|cloneNewTime) != 0 {
 		c.add(launch.Op{Call: launch.Fork, Args: []launch.Arg{launch.Int(0)}, Text: "go on in the container's pid namespace"})
 	}
+	c.awaitCgroup()
 	c.root = c.p.NewSlot()
 	c.add(launch.Op{
 		Call: launch.Openat, Args: []launch.Arg{launch.Int(unix.AT_FDCWD), launch.String("/"), launch.Flags(unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, "O_PATH|O_DIRECTORY")},

@@ -35,6 +35,13 @@ type Options struct {
 	PreserveFDs int
 	// NoKeyring keeps the caller's session keyring.
 	NoKeyring bool
+	// SystemdCgroup lets systemd make the cgroups; linux.cgroupsPath is then
+	// slice:prefix:name. NoCgroup leaves the container in the caller's own.
+	SystemdCgroup, NoCgroup bool
+	// Rootless tells whether to do without cgroups that can't be made when no
+	// limit is asked for, and with the user's own systemd; nil: if the caller
+	// has no rights over the machine.
+	Rootless *bool
 	// NoPivot changes to the root file system with chroot(2), for a host whose
 	// root is a ramdisk. The host's root stays beneath the container's.
 	NoPivot bool

@@ -23,6 +23,9 @@ type ExecOptions struct {
 	// Detached lets the process outlive the caller.
 	Detached    bool
 	PreserveFDs int
+	// Cgroup is where the process shall be below the container's cgroup: a
+	// path, or on cgroup v1 CONTROLLER[,CONTROLLER]:PATH, as often as needed.
+	Cgroup []string
 	// Paused allows it in a frozen container; the process then waits.
 	Paused bool
 }
@@ -74,11 +77,15 @@ func (c *Container) Exec(o ExecOptions) (_ *Process, err error) {
 	}
 	s := &starting{options: Options{Detached: o.Detached}, spec: spec, files: launch.Files{}, cgroup: m}
 	defer func() { closeAll(s.owned) }()
-	if err := s.openCgroup(); err != nil {
+	sub, err := c.subgroup(m, o.Cgroup)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.openCgroup(sub); err != nil {
 		return nil, err
 	}
 	host := lookAtHost(spec, o.Process)
-	host.CgroupTasks = s.tasks
+	host.CgroupTasks, host.CgroupByParent = s.tasks, s.byParent
 	set := Settings{Bound: !o.Detached, AskTerminal: o.Terminal != nil, PreserveFDs: o.PreserveFDs}
 	if set.Shed, err = s.protectSelf(spec); err != nil {
 		return nil, err
@@ -125,6 +132,8 @@ func (s *starting) execute(program *launch.Program, o ExecOptions) (*launch.Proc
 			break
 		}
 		switch text {
+		case announceCgroup:
+			err = s.cgroup.Add(p.Pid(), s.sub)
 		case announceLimits:
 			err = setLimits(p.Pid(), o.Process, "process")
 		case announceTerminal:
@@ -143,7 +152,9 @@ func (s *starting) execute(program *launch.Program, o ExecOptions) (*launch.Proc
 }
 
 // Cgroup is the manager of the container's groups.
-func (c *Container) Cgroup() (cgroup.Manager, error) { return cgroup.Load(c.state.Cgroups) }
+func (c *Container) Cgroup() (cgroup.Manager, error) {
+	return cgroup.Load(c.state.Cgroups, c.state.Unit)
+}
 
 // Pids lists the container's processes.
 func (c *Container) Pids() ([]int, error) {

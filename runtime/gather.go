@@ -1,9 +1,6 @@
 package runtime
 
-import (
-	"fmt"
-	"os"
-)
+import "os"
 
 // gather opens the descriptors that the program names.
 func (s *starting) gather(gate bool) error {
@@ -36,23 +33,6 @@ func (s *starting) gather(gate bool) error {
 		s.keep(gateInput, gate)
 		s.keep(waitingFile, waiting) // held, not used, by the program
 		s.container.rememberGate(s.compiled.Program)
-	}
-	return nil
-}
-
-// openCgroup opens what gets the new process into its cgroups.
-func (s *starting) openCgroup() error {
-	join, err := s.cgroup.Join()
-	if err != nil {
-		return fmt.Errorf("join the cgroup: %w", err)
-	}
-	s.tasks = len(join.Tasks)
-	for i, fd := range join.Tasks {
-		s.keep(taskInput(i), os.NewFile(uintptr(fd), "tasks"))
-	}
-	if join.CloneFD >= 0 {
-		s.into = os.NewFile(uintptr(join.CloneFD), "cgroup")
-		s.owned = append(s.owned, s.into)
 	}
 	return nil
 }

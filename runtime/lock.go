@@ -116,7 +116,7 @@ func newContainer(o *Options, spec *specs.Spec, m cgroup.Manager) (_ *Container,
 	}
 	c.state = state{
 		Version: spec.Version, ID: o.ID, Bundle: o.Bundle, Rootfs: spec.Root.Path, Created: time.Now().UTC(), Owner: os.Getuid(),
-		Cgroups: m.Paths(), Annotations: spec.Annotations, Poststop: len(hooksOf(spec).Poststop) > 0,
+		Cgroups: m.Paths(), Unit: m.Unit(), Annotations: spec.Annotations, Poststop: len(hooksOf(spec).Poststop) > 0,
 		OwnPids: fresh(spec, specs.PIDNamespace),
 	}
 	err = c.saveState()

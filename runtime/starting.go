@@ -25,6 +25,8 @@ type starting struct {
 	files     launch.Files
 	owned     []*os.File // closed when the start is over
 	tasks     int        // how many 'tasks' files the process writes itself into
+	sub       cgroup.Sub // the groups below the container's that it enters
+	byParent  bool       // it is moved into its groups
 	into      *os.File   // the cgroup v2 directory that it is born in, or nil
 	grouped   bool       // the cgroups are this container's
 }
@@ -41,7 +43,7 @@ func create(o Options, gate bool) (_ *Container, err error) {
 		return nil, badField("process.terminal", "needs a console socket")
 	}
 	s.ns = planNamespaces(s.spec.Linux.Namespaces)
-	if s.cgroup, err = newCgroup(s.spec, o.ID); err != nil {
+	if s.cgroup, err = newCgroup(s.spec, &o); err != nil {
 		return nil, err
 	}
 	// Whoever deletes the container waits for the lock.
@@ -62,15 +64,14 @@ func create(o Options, gate bool) (_ *Container, err error) {
 			return nil, err
 		}
 	}
-	if err := s.cgroup.Create(s.spec.Linux.Resources); err != nil {
-		return nil, limitError(err)
+	if err := s.makeCgroup(); err != nil {
+		return nil, err
 	}
-	s.grouped = true
-	if err := s.openCgroup(); err != nil {
+	if err := s.openCgroup(nil); err != nil {
 		return nil, err
 	}
 	host := lookAtHost(s.spec, s.spec.Process)
-	host.CgroupTasks = s.tasks
+	host.CgroupTasks, host.CgroupByParent = s.tasks, s.byParent
 	host.lookAtCgroups(s.spec, s.cgroup.Paths())
 	set := o.settings(gate)
 	if set.Shed, err = s.protectSelf(s.spec); err != nil {
@@ -96,28 +97,6 @@ func create(o Options, gate bool) (_ *Container, err error) {
 		}
 	}
 	return s.container, nil
-}
-
-// newCgroup finds where the container's cgroups will be.
-func newCgroup(spec *specs.Spec, id string) (cgroup.Manager, error) {
-	path := spec.Linux.CgroupsPath
-	if path == "" {
-		path = id
-	}
-	m, err := cgroup.New(path, cgroup.Detect())
-	if err != nil {
-		return nil, fmt.Errorf("config.json: %w", err)
-	}
-	return m, nil
-}
-
-// limitError names config.json when a limit in it can't be set.
-func limitError(err error) error {
-	var limit *cgroup.LimitError
-	if errors.As(err, &limit) {
-		return &ConfigError{limit.Field, limit.Err}
-	}
-	return fmt.Errorf("make the cgroup: %w", err)
 }
 
 // start starts a program. A container that dies with its maker dies with the
@@ -160,6 +139,10 @@ func (s *starting) launch() error {
 			if s.compiled.gate {
 				p.Detach()
 				return nil
+			}
+		case text == announceCgroup:
+			if err := s.enterCgroup(p); err != nil {
+				return err
 			}
 		case text == announceTerminal:
 			if err := s.options.Terminal(); err != nil {

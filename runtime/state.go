@@ -12,6 +12,7 @@ import (
 
 	"loper.run/internal/atomicfile"
 	"loper.run/launch"
+	"loper.run/runtime/cgroup"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
@@ -30,6 +31,7 @@ type state struct {
 	Created     time.Time         `json:"created"`
 	Owner       int               `json:"owner"`
 	Cgroups     map[string]string `json:"cgroups,omitempty"`
+	Unit        *cgroup.Unit      `json:"unit,omitempty"` // systemd's, that holds the cgroups
 	Annotations map[string]string `json:"annotations,omitempty"`
 	Gate        []operation       `json:"gate,omitempty"` // what is left to do at start
 	GateFirst   int               `json:"gateFirst,omitempty"`

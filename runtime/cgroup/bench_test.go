@@ -68,7 +68,7 @@ func attachOne(b *testing.B, m Manager, way string) time.Duration {
 			b.Fatal(err)
 		}
 		t0 := time.Now()
-		if err := m.Add(c.Process.Pid); err != nil {
+		if err := m.Add(c.Process.Pid, nil); err != nil {
 			b.Fatal(err)
 		}
 		took := time.Since(t0)
@@ -77,7 +77,7 @@ func attachOne(b *testing.B, m Manager, way string) time.Duration {
 		return took
 	}
 	t0 := time.Now()
-	j, err := m.Join()
+	j, err := m.Join(nil)
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -56,12 +56,13 @@ type Manager interface {
 	// Create makes the groups and sets r. The device rules of a new group begin with 'deny all' and end with
 	// DefaultDevices. A group that is there already must be empty and not frozen. On an error all that it made is gone.
 	Create(r *specs.LinuxResources) error
-	// Add moves process pid into the groups. It takes a kernel-wide lock that, on an idle machine, waits for an RCU
+	// Add moves process pid into the groups, or into those at sub below them. It takes a kernel-wide lock that, on an idle machine, waits for an RCU
 	// grace period (5 ms and more); Join has no such cost and is for new processes.
-	Add(pid int) error
-	// Join opens what a new process needs to be born in, or move itself into, the groups.
-	Join() (*Join, error)
-	// Set changes the limits that are in r and leaves all others. Devices are replaced when r has any.
+	Add(pid int, sub Sub) error
+	// Join opens what a new process needs to be born in, or move itself into, the groups, or those at sub below them.
+	Join(sub Sub) (*Join, error)
+	// Set changes the limits that are in r and leaves all others. Devices are replaced when r has any. What was set
+	// before an error is taken back.
 	Set(r *specs.LinuxResources) error
 	// Freeze stops every process of the group and returns when all have stopped; Thaw lets them go on.
 	Freeze() error
@@ -86,6 +87,8 @@ type Manager interface {
 	Destroy() error
 	// Paths gives the groups' directories by controller; "" is the cgroup v2 one. Load takes it.
 	Paths() map[string]string
+	// Unit is systemd's unit that holds the groups, or nil. Load takes it too.
+	Unit() *Unit
 	// FD is an open directory for clone3's CLONE_INTO_CGROUP on v2, and -1 elsewhere, where that flag would not be
 	// enough (see Join). It belongs to the Manager, which closes it in Destroy.
 	FD() int
@@ -108,8 +111,16 @@ func New(path string, mode Mode) (Manager, error) {
 	return none{}, nil
 }
 
-// Load gives the manager of groups made earlier, from what Paths returned. The groups need not exist any more.
-func Load(paths map[string]string) (Manager, error) {
+// Load gives the manager of groups made earlier, from what Paths and Unit returned. The groups need not exist any more.
+func Load(paths map[string]string, unit *Unit) (Manager, error) {
+	m, err := load(paths)
+	if err != nil || unit == nil {
+		return m, err
+	}
+	return &scope{Manager: m, unit: *unit}, nil
+}
+
+func load(paths map[string]string) (Manager, error) {
 	if len(paths) == 0 {
 		return none{}, nil
 	}

@@ -248,7 +248,7 @@ func TestDeviceFilterInTheKernel(t *testing.T) {
 		t.Fatal(err)
 	}
 	p := start(t)
-	if err := m.Add(p.Process.Pid); err != nil {
+	if err := m.Add(p.Process.Pid, nil); err != nil {
 		t.Fatal(err)
 	}
 	fuse := "/dev/fuse"
@@ -339,7 +339,7 @@ func TestDevicesV1(t *testing.T) {
 		t.Error(d)
 	}
 	p := start(t)
-	if err := m.Add(p.Process.Pid); err != nil {
+	if err := m.Add(p.Process.Pid, nil); err != nil {
 		t.Fatal(err)
 	}
 	if got := p.do("open /dev/zero"); got != "<nil>" {

@@ -43,7 +43,7 @@ func TestLimitsOnHost(t *testing.T) {
 			t.Errorf("%s is %s, want %s", c.file, got, c.want)
 		}
 	}
-	again, err := Load(paths)
+	again, err := Load(paths, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -131,7 +131,7 @@ func TestNoDescriptorLeaks(t *testing.T) {
 		if err := m.Create(noDevices); err != nil {
 			t.Fatal(err)
 		}
-		j, err := m.Join()
+		j, err := m.Join(nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -193,7 +193,7 @@ func TestRelativePath(t *testing.T) {
 		t.Fatal(err)
 	}
 	p := start(t)
-	if err := m.Add(p.Process.Pid); err != nil {
+	if err := m.Add(p.Process.Pid, nil); err != nil {
 		t.Fatal(err)
 	}
 	b, err := os.ReadFile("/proc/" + strconv.Itoa(p.Process.Pid) + "/cgroup")
@@ -225,7 +225,7 @@ func TestUsedGroupIsRefused(t *testing.T) {
 	}
 	_ = m.Thaw()
 	p := start(t)
-	if err := m.Add(p.Process.Pid); err != nil {
+	if err := m.Add(p.Process.Pid, nil); err != nil {
 		t.Fatal(err)
 	}
 	if err := second.Create(nil); err == nil || !strings.Contains(err.Error(), "has processes already") {
@@ -241,7 +241,7 @@ func TestAddOfNobody(t *testing.T) {
 	if err := m.Create(nil); err != nil {
 		t.Fatal(err)
 	}
-	if err := m.Add(1 << 30); err == nil {
+	if err := m.Add(1<<30, nil); err == nil {
 		t.Error("a process that does not exist was added")
 	}
 }
@@ -252,7 +252,7 @@ func TestJoin(t *testing.T) {
 	if err := m.Create(nil); err != nil {
 		t.Fatal(err)
 	}
-	j, err := m.Join()
+	j, err := m.Join(nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -285,7 +285,7 @@ func TestFreezeAndKill(t *testing.T) {
 				t.Fatal(err)
 			}
 			p := start(t)
-			if err := m.Add(p.Process.Pid); err != nil {
+			if err := m.Add(p.Process.Pid, nil); err != nil {
 				t.Fatal(err)
 			}
 			if a := p.do("fork 5"); a != "<nil>" {
@@ -371,7 +371,7 @@ func TestKillLiftsTheQuota(t *testing.T) {
 	}
 	for _, word := range append(strings.Fields(string(pids)), fmt.Sprint(p.Process.Pid)) {
 		pid, _ := strconv.Atoi(word)
-		if err := m.Add(pid); err != nil {
+		if err := m.Add(pid, nil); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -402,7 +402,7 @@ func TestKillOutrunsForks(t *testing.T) {
 	if err := c.Start(); err != nil {
 		t.Fatal(err)
 	}
-	if err := m.Add(c.Process.Pid); err != nil {
+	if err := m.Add(c.Process.Pid, nil); err != nil {
 		t.Fatal(err)
 	}
 	_, _ = in.Write([]byte("go\n"))
@@ -422,7 +422,7 @@ func TestTermReachesAll(t *testing.T) {
 		t.Fatal(err)
 	}
 	p := start(t)
-	if err := m.Add(p.Process.Pid); err != nil {
+	if err := m.Add(p.Process.Pid, nil); err != nil {
 		t.Fatal(err)
 	}
 	p.do("fork 3")
@@ -472,7 +472,7 @@ func TestStatsOnHost(t *testing.T) {
 		t.Fatal(err)
 	}
 	p := start(t)
-	if err := m.Add(p.Process.Pid); err != nil {
+	if err := m.Add(p.Process.Pid, nil); err != nil {
 		t.Fatal(err)
 	}
 	p.do("mem 8")
@@ -504,7 +504,7 @@ func TestPidsLimitHolds(t *testing.T) {
 		t.Fatal(err)
 	}
 	p := start(t)
-	if err := m.Add(p.Process.Pid); err != nil {
+	if err := m.Add(p.Process.Pid, nil); err != nil {
 		t.Fatal(err)
 	}
 	if a := p.do("fork 1"); !strings.Contains(a, "temporarily unavailable") {
@@ -542,7 +542,7 @@ func TestHostileGroups(t *testing.T) {
 	}
 	for _, rel := range []string{"a/box", "leaf", "file", "../" + filepath.Base(outside) + "/box", "/etc", "box"} {
 		m := &v2{group: group{root, rel}}
-		for name, err := range map[string]error{"Create": m.Create(nil), "Add": m.Add(1), "Freeze": m.Freeze(),
+		for name, err := range map[string]error{"Create": m.Create(nil), "Add": m.Add(1, nil), "Freeze": m.Freeze(),
 			"Kill": m.write("cgroup.kill", "1"), "Set": m.Set(&specs.LinuxResources{Memory: &specs.LinuxMemory{Limit: ptr(int64(1))}})} {
 			if err == nil {
 				t.Errorf("%s of %s worked", name, rel)
@@ -605,7 +605,7 @@ func TestDetect(t *testing.T) {
 	if err != nil || m.FD() != -1 || len(m.Paths()) != 0 {
 		t.Errorf("%v %v", m, err)
 	}
-	again, err := Load(m.Paths())
+	again, err := Load(m.Paths(), nil)
 	if err != nil {
 		t.Fatal(err)
 	}

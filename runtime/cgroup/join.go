@@ -9,9 +9,11 @@ import "golang.org/x/sys/unix"
 // on v1, a process of one thread that moves that thread itself by writing "0" to the group's tasks file (since Linux
 // 5.5 the kernel then needs no stable thread group).
 type Join struct {
-	// CloneFD is the directory for clone3's CLONE_INTO_CGROUP; -1: do without the flag. On v2 -1 means that the process
-	// must be moved in with Add, since a pids.limit of 0 lets nobody be born in the group.
+	// CloneFD is the directory for clone3's CLONE_INTO_CGROUP; -1: do without the flag.
 	CloneFD int
+	// ByParent tells that the process must be moved in with Add, before it does anything of the container: it can't
+	// get into the groups by itself, or they are made for it by then.
+	ByParent bool
 	// Tasks are descriptors, open for writing, on each of which the new process writes the one byte "0" while it has
 	// a single thread, and before it enters a cgroup namespace.
 	Tasks []int

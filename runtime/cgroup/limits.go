@@ -70,6 +70,8 @@ func putAt(dir int, s *setting) error {
 			return nil
 		case err == unix.ENOENT:
 			return fmt.Errorf("this kernel has no %s", s.file)
+		case err == unix.EBUSY && s.controller == "memory":
+			return fmt.Errorf("%s does not accept %q: more than that is in use, and can't be reclaimed: %w", s.file, s.value, err)
 		case err == unix.EINVAL:
 			return fmt.Errorf("%s does not accept %q: %w", s.file, s.value, err)
 		}

@@ -267,7 +267,7 @@ func TestNobodyIsBornUnderALimitOfZero(t *testing.T) {
 		if err := m.Create(&specs.LinuxResources{Pids: &specs.LinuxPids{Limit: &limit}}); err != nil {
 			t.Fatal(err)
 		}
-		j, err := m.Join()
+		j, err := m.Join(nil)
 		if err != nil {
 			t.Fatal(err)
 		}

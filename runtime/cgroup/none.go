@@ -11,6 +11,9 @@ import (
 // none is the manager where no group can be made. It works as long as nothing is asked that needs one.
 type none struct{}
 
+// Disabled gives the manager of a container that stays in the groups of its maker.
+func Disabled() Manager { return none{} }
+
 var errNotWritable = errors.New("no cgroup can be made here: this user has no writable (delegated) cgroup")
 
 func (none) Create(r *specs.LinuxResources) error {
@@ -28,8 +31,19 @@ func (none) Create(r *specs.LinuxResources) error {
 
 func (n none) Set(r *specs.LinuxResources) error { return n.Create(r) }
 
-func (none) Add(int) error             { return nil }
-func (none) Join() (*Join, error)      { return &Join{CloneFD: -1}, nil }
+func (none) Add(_ int, sub Sub) error { return noSub(sub) }
+
+func (none) Join(sub Sub) (*Join, error) { return &Join{CloneFD: -1}, noSub(sub) }
+
+// noSub refuses groups below one that is not there.
+func noSub(sub Sub) error {
+	if len(sub) > 0 {
+		return fmt.Errorf("--cgroup: %w", ErrNoGroup)
+	}
+	return nil
+}
+
+func (none) Unit() *Unit               { return nil }
 func (none) Freeze() error             { return fmt.Errorf("pause: %w", ErrNoGroup) }
 func (none) Thaw() error               { return fmt.Errorf("resume: %w", ErrNoGroup) }
 func (none) Frozen() (bool, error)     { return false, nil }

@@ -39,7 +39,7 @@ func TestLoadRefusesForeignPaths(t *testing.T) {
 		{"memory": "/etc/x"}, {"memory": "/sys/fs/cgroup/memory"}, {"memory": "/sys/fs/cgroup/memory/../cpu"},
 		{"memory": "/sys/fs/cgroup/../x/y"}, {"bogus": "/sys/fs/cgroup/bogus/x"},
 	} {
-		if m, err := Load(paths); err == nil {
+		if m, err := Load(paths, nil); err == nil {
 			t.Errorf("Load(%v) = %v, want an error", paths, m.Paths())
 		}
 	}

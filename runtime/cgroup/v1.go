@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
@@ -164,6 +165,7 @@ func (m *v1) Set(r *specs.LinuxResources) error {
 	if err != nil {
 		return err
 	}
+	before := all.present(m.current)
 	for i := range m.groups {
 		g := &m.groups[i]
 		filter := devices.of == g && len(devicesOf(r)) > 0
@@ -171,15 +173,15 @@ func (m *v1) Set(r *specs.LinuxResources) error {
 			continue
 		}
 		dir, err := g.openDir()
-		if err != nil {
-			return err
+		if err == nil {
+			err = g.set(dir, all)
+			if err == nil && filter {
+				err = devices.write(dir, false)
+			}
+			unix.Close(dir)
 		}
-		err = g.set(dir, all)
-		if err == nil && filter {
-			err = devices.write(dir, false)
-		}
-		unix.Close(dir)
 		if err != nil {
+			before.takeBack(m.put)
 			return err
 		}
 	}
@@ -195,6 +197,63 @@ func (g *member) set(dir int, all list) error {
 		}
 	}
 	return mine.apply(func(s *setting) error { return putAt(dir, s) })
+}
+
+// put writes one setting into the group that it belongs to.
+func (m *v1) put(s *setting) error {
+	g := m.find(s.controller)
+	if g == nil {
+		return nil
+	}
+	return g.write(s.file, s.value)
+}
+
+// current gives a file of the groups as it is, and "" for one that is not there.
+func (m *v1) current(file string) string {
+	controller, _, _ := strings.Cut(file, ".")
+	g := m.find(controller)
+	if g == nil {
+		return ""
+	}
+	text, _ := g.read(file)
+	return text
+}
+
+// adopt makes those groups that systemd did not make for its unit, sets all limits, and moves the unit's first process
+// into them.
+func (m *v1) adopt(pid int, r *specs.LinuxResources) error {
+	all, err := m.limits(r)
+	if err != nil {
+		return err
+	}
+	devices, err := m.devices(r)
+	if err != nil {
+		return err
+	}
+	for i := range m.groups {
+		g := &m.groups[i]
+		var each func(level) error
+		if slices.Contains(g.controllers, "cpuset") {
+			each = func(l level) error { return inheritCpuset(l, r) }
+		}
+		var undo []made // Destroy removes them, whether systemd made them or not
+		dir, created, err := g.mkdirs(&undo, each)
+		if err != nil {
+			return err
+		}
+		err = g.set(dir, all)
+		if err == nil && devices.of == g {
+			err = devices.write(dir, created)
+		}
+		unix.Close(dir)
+		if err == nil {
+			err = g.write("cgroup.procs", strconv.Itoa(pid))
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // checkUnused refuses a group that was there before and in which another container may live: whoever shares a group

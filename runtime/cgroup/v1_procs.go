@@ -12,8 +12,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-func (m *v1) Add(pid int) error {
-	for _, g := range m.groups {
+func (m *v1) Unit() *Unit { return nil }
+
+func (m *v1) Add(pid int, sub Sub) error {
+	groups, err := m.below(sub)
+	if err != nil {
+		return err
+	}
+	for _, g := range groups {
 		if err := g.write("cgroup.procs", strconv.Itoa(pid)); err != nil {
 			return fmt.Errorf("add process %d: %w", pid, err)
 		}
@@ -21,9 +27,13 @@ func (m *v1) Add(pid int) error {
 	return nil
 }
 
-func (m *v1) Join() (*Join, error) {
+func (m *v1) Join(sub Sub) (*Join, error) {
+	groups, err := m.below(sub)
+	if err != nil {
+		return nil, err
+	}
 	j := &Join{CloneFD: -1}
-	for _, g := range m.groups {
+	for _, g := range groups {
 		var fd int
 		var err error
 		if g.unified() {

@@ -20,8 +20,7 @@ const destroyTime = time.Second
 // v2 manages one group of the unified hierarchy.
 type v2 struct {
 	group
-	clone   int  // FD's descriptor; 0: not open
-	noBirth bool // pids.limit 0 forbids even the first process to be born here, though not to be moved here
+	clone int // FD's descriptor; 0: not open
 }
 
 func newV2(root string, p cgroupPath) (*v2, error) {
@@ -129,7 +128,6 @@ func (m *v2) Create(r *specs.LinuxResources) (err error) {
 			return fmt.Errorf("cgroup %s: %w", m.path(), err)
 		}
 	}
-	m.noBirth = r != nil && r.Pids != nil && r.Pids.Limit != nil && *r.Pids.Limit == 0
 	return nil
 }
 
@@ -177,29 +175,94 @@ func (m *v2) set(dir int, r *specs.LinuxResources, failed enabled) error {
 		}
 		return &LimitError{s.field, fmt.Errorf("cgroup %s has no %s controller", m.path(), s.controller)}
 	}
-	return all.apply(func(s *setting) error { return putAt(dir, s) })
+	put := func(s *setting) error { return putAt(dir, s) }
+	before := all.present(m.current)
+	if err := all.apply(put); err != nil {
+		before.takeBack(put)
+		return err
+	}
+	return nil
 }
 
-func (m *v2) Add(pid int) error {
-	if err := m.write("cgroup.procs", strconv.Itoa(pid)); err != nil {
+// current gives a file of the group as it is, and "" for one that is not there.
+func (m *v2) current(file string) string {
+	text, _ := m.read(file)
+	return text
+}
+
+// adopt sets the limits of a group that systemd made, and has the groups above hand down what systemd doesn't know.
+func (m *v2) adopt(r *specs.LinuxResources) error {
+	rules, err := deviceRules(r)
+	if err != nil {
+		return err
+	}
+	var undo []made
+	var failed enabled
+	dir, created, err := m.mkdirs(&undo, func(l level) error { return failed.enable(l.parent) })
+	if err == nil {
+		defer unix.Close(dir)
+		if created {
+			err = fmt.Errorf("systemd did not make the cgroup %s", m.path())
+		}
+	}
+	if err == nil {
+		err = m.set(dir, r, failed)
+	}
+	if err == nil {
+		if err = setDeviceFilter(dir, deviceFilter(rules)); err != nil {
+			err = fmt.Errorf("cgroup %s: %w", m.path(), err)
+		}
+	}
+	if err != nil {
+		takeBack(undo)
+	}
+	return err
+}
+
+func (m *v2) Unit() *Unit { return nil }
+
+func (m *v2) Add(pid int, sub Sub) error {
+	g, err := m.below(sub)
+	if err == nil {
+		err = g.write("cgroup.procs", strconv.Itoa(pid))
+	}
+	if err != nil {
 		return fmt.Errorf("add process %d: %w", pid, err)
 	}
 	return nil
 }
 
-func (m *v2) Join() (*Join, error) {
-	if m.noBirth {
-		return &Join{CloneFD: -1}, nil
+func (m *v2) below(sub Sub) (group, error) {
+	path, err := sub.one()
+	if err != nil {
+		return group{}, err
 	}
-	fd, err := m.openDir()
+	return m.group.below(path)
+}
+
+func (m *v2) Join(sub Sub) (*Join, error) {
+	g, err := m.below(sub)
+	if err != nil {
+		return nil, err
+	}
+	if g.noBirth() {
+		return &Join{CloneFD: -1, ByParent: true}, nil
+	}
+	fd, err := g.openDir()
 	if err != nil {
 		return nil, err
 	}
 	return &Join{CloneFD: fd}, nil
 }
 
+// noBirth reports a pids.limit of 0, which forbids even the first process to be born here, though not to be moved here.
+func (g group) noBirth() bool {
+	text, err := g.read("pids.max")
+	return err == nil && strings.TrimSpace(text) == "0"
+}
+
 func (m *v2) FD() int {
-	if m.noBirth {
+	if m.noBirth() {
 		return -1
 	}
 	if m.clone == 0 {

@@ -39,7 +39,7 @@ func TestV2Controllers(t *testing.T) {
 		}
 	}
 	p := start(t)
-	if err := m.Add(p.Process.Pid); err != nil {
+	if err := m.Add(p.Process.Pid, nil); err != nil {
 		t.Fatal(err)
 	}
 	p.do("mem 8")
