@@ -37,6 +37,7 @@ var (
 	Execve        = Call{Name: "execve", nr: unix.SYS_EXECVE}
 	Faccessat2    = Call{Name: "faccessat2", nr: unix.SYS_FACCESSAT2}
 	Fchdir        = Call{Name: "fchdir", nr: unix.SYS_FCHDIR}
+	Fchmodat      = Call{Name: "fchmodat", nr: unix.SYS_FCHMODAT}
 	Fchown        = Call{Name: "fchown", nr: unix.SYS_FCHOWN}
 	Fchownat      = Call{Name: "fchownat", nr: unix.SYS_FCHOWNAT}
 	Fcntl         = Call{Name: "fcntl", nr: unix.SYS_FCNTL}
@@ -44,6 +45,7 @@ var (
 	Fsmount       = Call{Name: "fsmount", nr: unix.SYS_FSMOUNT}
 	Fsopen        = Call{Name: "fsopen", nr: unix.SYS_FSOPEN}
 	Fsetxattr     = Call{Name: "fsetxattr", nr: unix.SYS_FSETXATTR}
+	Fspick        = Call{Name: "fspick", nr: unix.SYS_FSPICK}
 	Fstatfs       = Call{Name: "fstatfs", nr: unix.SYS_FSTATFS}
 	Ioctl         = Call{Name: "ioctl", nr: unix.SYS_IOCTL}
 	Lseek         = Call{Name: "lseek", nr: unix.SYS_LSEEK}

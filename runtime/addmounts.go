@@ -149,7 +149,7 @@ func (c *Container) runAside(cc *compiler) error {
 		}
 		defer user.Close()
 	}
-	files, err := prepareMounts(cc.spec, Settings{}, cc.handovers, user)
+	files, err := prepareMounts(cc.spec, Settings{}, cc.handovers, nil, user)
 	if err != nil {
 		return err
 	}

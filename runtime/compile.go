@@ -19,6 +19,8 @@ type Host struct {
 	SetgroupsDenied bool
 	// IsFile tells whether the source of a bind mount is not a directory.
 	IsFile func(path string) bool
+	// IsDevice tells whether the host has that device at that path; nil: it has.
+	IsDevice func(path string, kind, major, minor uint32) bool
 	// OverlayByNames tells that the kernel wants the names of layers.
 	OverlayByNames bool
 	// CgroupTasks is how many 'tasks' files the process writes itself into.
@@ -78,16 +80,23 @@ type Settings struct {
 // Handover names a descriptor that the program gets from its parent while it
 // runs, because it can only be made once the user namespace exists.
 type Handover struct {
-	// Mount is the index in the spec's mounts, or -1 for the root.
+	// Mount is the index in the spec's mounts, or one of the following.
 	Mount int
 }
+
+// Values of Handover.Mount.
+const (
+	handRoot    = -1 // the root file system
+	handDevices = -2 // device nodes that the host doesn't have
+)
 
 // Compiled is a program and what must be handed to it.
 type Compiled struct {
 	Program   *launch.Program
 	Handovers []Handover
 	Warnings  []string
-	gate      bool // it stops before its execve
+	gate      bool     // it stops before its execve
+	nodes     []device // of the Handover of devices
 }
 
 // compiler is the state of one compile.
@@ -105,6 +114,7 @@ type compiler struct {
 	hooks     hookSlots
 	dev       launch.Slot // the container's /dev
 	mounted   []placed
+	nodes     devicePlan
 	console   launch.Slot // the container's end of the terminal
 	filter    seccomp.Filter
 	warnings  []string
@@ -119,7 +129,7 @@ const usualOps = 640
 // Compile turns config.json into the program of a new container. It reads
 // nothing but its arguments.
 func Compile(spec *specs.Spec, host Host, set Settings) (*Compiled, error) {
-	c := &compiler{p: &launch.Program{Ops: make([]launch.Op, 0, usualOps)}, spec: spec, host: host, set: set, ns: planNamespaces(spec.Linux.Namespaces)}
+	c := &compiler{p: &launch.Program{Ops: make([]launch.Op, 0, usualOps)}, spec: spec, host: host, set: set, ns: planNamespaces(spec.Linux.Namespaces, host.Privileged)}
 	process := spec.Process
 	if process == nil {
 		if !set.Gate {
@@ -140,6 +150,9 @@ func Compile(spec *specs.Spec, host Host, set Settings) (*Compiled, error) {
 		return nil, err
 	}
 	c.p.Namespaces, c.p.Preserve = c.ns.born, set.PreserveFDs
+	if err := c.planDevices(); err != nil {
+		return nil, err
+	}
 	c.planHandovers()
 
 	c.leaveLock()
@@ -158,9 +171,7 @@ func Compile(spec *specs.Spec, host Host, set Settings) (*Compiled, error) {
 			return nil, err
 		}
 	}
-	if err := c.devices(); err != nil {
-		return nil, err
-	}
+	c.devices()
 	c.terminal()
 	c.ensure(process.Cwd, true, "process.cwd")
 	if err := c.kernelSettings(); err != nil {
@@ -175,7 +186,7 @@ func Compile(spec *specs.Spec, host Host, set Settings) (*Compiled, error) {
 	if err := c.process(process, "process"); err != nil {
 		return nil, err
 	}
-	return &Compiled{Program: c.p, Handovers: c.handovers, Warnings: c.warnings, gate: set.Gate}, nil
+	return &Compiled{Program: c.p, Handovers: c.handovers, Warnings: c.warnings, gate: set.Gate, nodes: c.nodes.missing}, nil
 }
 
 // check compiles what can fail before the first operation is made.

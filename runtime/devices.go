@@ -3,6 +3,9 @@ package runtime
 import (
 	"fmt"
 	"path"
+	"slices"
+	"strconv"
+	"strings"
 
 	"loper.run/launch"
 
@@ -36,18 +39,23 @@ func defaultDevices() []device {
 	return list
 }
 
-// devices compiles the device nodes and the links in /dev, unless the
-// container's /dev is the host's.
-func (c *compiler) devices() error {
-	list := []device{}
-	own := true
+// devicePlan is what the container's /dev will have.
+type devicePlan struct {
+	foreign bool // /dev is not the container's own
+	list    []device
+	missing []device // of the list: those that the parent has to make
+}
+
+// planDevices lists the devices. Where /dev is a bind mount, nothing is made in
+// it: it is somebody else's.
+func (c *compiler) planDevices() error {
 	for _, m := range c.spec.Mounts {
-		if path.Clean("/"+m.Destination) == "/dev" && isBind(m) {
-			own = false
+		if clean(m.Destination) == "/dev" && isBind(m) {
+			c.nodes.foreign = true
 		}
 	}
-	if own {
-		list = append(list, defaultDevices()...)
+	if !c.nodes.foreign {
+		c.nodes.list = defaultDevices()
 	}
 	for i, d := range c.spec.Linux.Devices {
 		field := fmt.Sprintf("linux.devices[%d]", i)
@@ -55,19 +63,35 @@ func (c *compiler) devices() error {
 		if err != nil {
 			return err
 		}
-		list = replaceDevice(list, dev)
+		if c.nodes.foreign && strings.HasPrefix(dev.path, "/dev/") {
+			c.warn(field, "is left out: /dev is a bind mount")
+			continue
+		}
+		c.nodes.list = replaceDevice(c.nodes.list, dev)
 	}
-	for _, d := range list {
+	if !c.host.Privileged || !has(c.spec, specs.UserNamespace) || c.host.IsDevice == nil {
+		return nil
+	}
+	for _, d := range c.nodes.list {
+		if d.kind != unix.S_IFIFO && !c.host.IsDevice(d.path, d.kind, d.major, d.minor) {
+			c.nodes.missing = append(c.nodes.missing, d)
+		}
+	}
+	return nil
+}
+
+// devices compiles the device nodes and the links in /dev.
+func (c *compiler) devices() {
+	for _, d := range c.nodes.list {
 		if has(c.spec, specs.UserNamespace) {
 			c.bindDevice(d)
 		} else {
 			c.makeDevice(d)
 		}
 	}
-	if own {
+	if !c.nodes.foreign {
 		c.deviceLinks()
 	}
-	return nil
 }
 
 func specDevice(d specs.LinuxDevice, field string) (device, error) {
@@ -138,16 +162,45 @@ func (c *compiler) makeDevice(d device) {
 
 // bindDevice compiles a bind of the host's node, since a user namespace can't
 // make nodes. The node is checked after it was opened: it must be the device
-// that was asked for, whatever lies at its path.
+// that was asked for, whatever lies at its path. What the host doesn't have
+// comes from the parent.
 func (c *compiler) bindDevice(d device) {
 	if d.kind == unix.S_IFIFO {
 		c.makeDevice(d)
 		return
 	}
 	text := "bind the host's device " + d.path
-	node, tree := c.hostDevice(d, text), c.p.NewSlot()
+	tree := c.p.NewSlot()
+	var node launch.Slot
+	if i := slices.Index(c.nodes.missing, d); i >= 0 {
+		text = "bind the device " + d.path
+		made, _ := c.handover(handDevices)
+		node = c.p.NewSlot()
+		c.add(launch.Op{
+			Call: launch.Openat, Args: []launch.Arg{launch.Result(made), launch.String(strconv.Itoa(i)), launch.Flags(unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC, "O_PATH|O_NOFOLLOW")},
+			Result: node, Text: text, Field: d.field,
+		})
+	} else {
+		node = c.hostDevice(d, text)
+	}
 	c.add(copyMount(node, tree, text, d.field))
 	c.add(moveMount(tree, c.ensure(d.path, false, d.field), text, d.field))
+}
+
+// mountNodes attaches the devices that the parent made, where only the host's
+// root sees them: a copy can be made of what is attached.
+func (c *compiler) mountNodes() {
+	made, ok := c.handover(handDevices)
+	if !ok {
+		return
+	}
+	c.add(
+		setAttr(made, 0, 0, unix.MS_PRIVATE, true, "take the devices", "linux.devices"),
+		launch.Op{
+			Call: launch.MoveMount,
+			Args: []launch.Arg{launch.Result(made), launch.String(""), launch.Int(unix.AT_FDCWD), launch.String("/"), launch.Flags(unix.MOVE_MOUNT_F_EMPTY_PATH, "MOVE_MOUNT_F_EMPTY_PATH")},
+			Text: "take the devices", Field: "linux.devices",
+		})
 }
 
 // copyMount copies the mount of the file behind a descriptor, which must be

@@ -23,6 +23,10 @@ func lookAtHost(spec *specs.Spec, p *specs.Process) Host {
 			st, err := os.Stat(path)
 			return err == nil && !st.IsDir()
 		},
+		IsDevice: func(path string, kind, major, minor uint32) bool {
+			var st unix.Stat_t
+			return unix.Lstat(path, &st) == nil && st.Mode&unix.S_IFMT == kind && unix.Major(uint64(st.Rdev)) == major && unix.Minor(uint64(st.Rdev)) == minor
+		},
 	}
 	if p != nil && p.ApparmorProfile != "" {
 		on, _ := os.ReadFile("/sys/module/apparmor/parameters/enabled") // not there without AppArmor
@@ -78,7 +82,7 @@ func (h *Host) lookAtCgroups(spec *specs.Spec, groups map[string]string) {
 
 func mountsCgroups(spec *specs.Spec) bool {
 	for _, m := range spec.Mounts {
-		if m.Type == "cgroup" {
+		if m.Type == "cgroup" || m.Type == "cgroup2" {
 			return true
 		}
 	}

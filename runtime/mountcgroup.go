@@ -23,52 +23,61 @@ func (c *compiler) enterCgroupNamespace() {
 
 // mountCgroup shows the container its own cgroups. On cgroup v1 they're
 // several: a tmpfs with a directory for each hierarchy.
-func (c *compiler) mountCgroup(m specs.Mount, o mountOptions, field string) {
-	if !has(c.spec, specs.CgroupNamespace) {
-		c.bindCgroup(m, o, field)
-		return
-	}
-	if c.host.Cgroup2 || m.Type == "cgroup2" || len(c.host.Cgroup1) == 0 {
+func (c *compiler) mountCgroup(m specs.Mount, o mountOptions, field string) error {
+	own := has(c.spec, specs.CgroupNamespace)
+	group, unified := c.host.Groups[""]
+	switch {
+	case own && (c.host.Cgroup2 || m.Type == "cgroup2" || len(c.host.Cgroup1) == 0):
 		m.Source = "cgroup"
-		c.mountFilesystem(m, o, "cgroup2", o.data, field)
-		return
+		c.mountFilesystem(m, o, "cgroup2", field)
+		return nil
+	case !own && c.running:
+		return badField(field, "the cgroups of a container without a cgroup namespace can't be shown later")
 	}
-	hierarchy := o
-	o.set &^= unix.MOUNT_ATTR_RDONLY // it has to take the directories first
 	o.data = nil
+	if !own && unified && (c.host.Cgroup2 || m.Type == "cgroup2") {
+		o.bind = true
+		c.bindGroup(group, m.Destination, o, field)
+		return nil
+	}
 	base := m
 	base.Source = "tmpfs"
-	c.mountFilesystem(base, o, "tmpfs", []string{"mode=755"}, field)
+	top := o
+	top.set &^= unix.MOUNT_ATTR_RDONLY // it has to take the directories first
+	top.data = []string{"mode=755"}
+	c.mountFilesystem(base, top, "tmpfs", field)
+	tmpfs := c.mounted[len(c.mounted)-1].mount
 	for _, h := range c.host.Cgroup1 {
-		sub := m
-		sub.Source = "cgroup"
-		sub.Destination = path.Join(m.Destination, h.Name)
-		c.mountFilesystem(sub, hierarchy, "cgroup", strings.Split(h.Option, ","), field)
+		dest := path.Join(m.Destination, h.Name)
+		if own {
+			sub, options := m, o
+			sub.Source, sub.Destination, options.data = "cgroup", dest, strings.Split(h.Option, ",")
+			c.mountFilesystem(sub, options, "cgroup", field)
+		} else if dir, ok := c.host.Groups[h.Name]; ok {
+			bind := o
+			bind.bind = true
+			c.bindGroup(dir, dest, bind, field)
+		}
+		c.hierarchyLinks(tmpfs, h.Name, field)
 	}
-	if hierarchy.set&unix.MOUNT_ATTR_RDONLY != 0 {
-		c.remountReadonly(m.Destination, field)
+	if o.set&unix.MOUNT_ATTR_RDONLY != 0 {
+		c.add(setAttr(tmpfs, unix.MOUNT_ATTR_RDONLY, 0, 0, false, "make "+m.Destination+" read-only", field))
 	}
+	return nil
 }
 
-// bindCgroup shows a container without a cgroup namespace its own groups and
-// nothing else of the host's.
-func (c *compiler) bindCgroup(m specs.Mount, o mountOptions, field string) {
-	bind := o
-	bind.bind, bind.data = true, nil
-	if dir, ok := c.host.Groups[""]; ok && c.host.Cgroup2 {
-		c.bindGroup(dir, m.Destination, bind, field)
+// hierarchyLinks lets each controller of a hierarchy with several be found by
+// its own name.
+func (c *compiler) hierarchyLinks(tmpfs launch.Slot, hierarchy, field string) {
+	names := strings.Split(hierarchy, ",")
+	if len(names) == 1 {
 		return
 	}
-	o.set &^= unix.MOUNT_ATTR_RDONLY
-	m.Source = "tmpfs"
-	c.mountFilesystem(m, o, "tmpfs", []string{"mode=755"}, field)
-	for _, h := range c.host.Cgroup1 {
-		if dir, ok := c.host.Groups[h.Name]; ok {
-			c.bindGroup(dir, path.Join(m.Destination, h.Name), bind, field)
-		}
-	}
-	if bind.set&unix.MOUNT_ATTR_RDONLY != 0 {
-		c.remountReadonly(m.Destination, field)
+	for _, name := range names {
+		c.add(launch.Op{
+			Call: launch.Symlinkat, Args: []launch.Arg{launch.String(hierarchy), launch.Result(tmpfs), launch.String(name)},
+			Text: "link the cgroup controller " + name, Field: field,
+		})
 	}
 }
 
@@ -81,12 +90,4 @@ func (c *compiler) bindGroup(dir, dest string, o mountOptions, field string) {
 		Result: tree, Text: text, Field: field,
 	})
 	c.attach(tree, c.ensure(dest, true, field+".destination"), o, text, field)
-}
-
-// remountReadonly makes the mount at a place of the container read-only.
-func (c *compiler) remountReadonly(dest, field string) {
-	fd := c.p.NewSlot()
-	text := "make " + dest + " read-only"
-	c.add(c.openIn(dest, unix.O_PATH, fd, text, field),
-		setAttr(fd, unix.MOUNT_ATTR_RDONLY, 0, 0, false, text, field))
 }

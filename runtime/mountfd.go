@@ -13,7 +13,7 @@ import (
 
 // prepareMounts makes the mounts that are handed to the container, mapped to
 // the ids of its user namespace (nil: none of its own).
-func prepareMounts(spec *specs.Spec, set Settings, handovers []Handover, user *os.File) (files []*os.File, err error) {
+func prepareMounts(spec *specs.Spec, set Settings, handovers []Handover, nodes []device, user *os.File) (files []*os.File, err error) {
 	defer func() {
 		if err != nil {
 			closeAll(files)
@@ -25,6 +25,8 @@ func prepareMounts(spec *specs.Spec, set Settings, handovers []Handover, user *o
 		switch {
 		case h.Mount >= 0:
 			f, err = bindSource(spec, h.Mount, user)
+		case h.Mount == handDevices:
+			f, err = makeNodes(spec, nodes)
 		case set.Overlay != nil:
 			f, err = mountOverlay(set.Overlay, user)
 		default:

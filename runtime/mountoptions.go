@@ -2,104 +2,176 @@ package runtime
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 )
 
-// mountOptions is what the options of a mount mean (runtime-spec, "Linux mount
-// options").
-type mountOptions struct {
-	set, clear       uint64 // MOUNT_ATTR_… of the mount itself
-	recSet, recClear uint64 // and of all mounts below it
-	propagation      uint64 // MS_SHARED, MS_SLAVE, MS_PRIVATE, MS_UNBINDABLE or 0
-	recPropagation   bool
-	bind, recursive  bool
-	idmap, recIDMap  bool
-	data             []string // what the file system itself understands: "key" or "key=value"
-}
+// optionKind says what an option of a mount changes.
+type optionKind uint8
 
-// attrOption is an option that sets or clears an attribute of a mount.
-type attrOption struct {
+const (
+	optionIgnored     optionKind = iota // nothing that a mount has
+	optionAttr                          // attributes of the mount
+	optionRecAttr                       // and of all mounts below it
+	optionPropagation                   // set is MS_SHARED, MS_SLAVE, MS_PRIVATE or MS_UNBINDABLE
+	optionRecPropagation
+	optionSuper // a flag of the file system, if it has such
+	optionBind
+	optionRecBind
+	optionIDMap
+	optionRecIDMap
+	optionRemount
+	optionCopyUp
+)
+
+// mountOption is an option that is not the file system's own.
+type mountOption struct {
 	name       string
+	kind       optionKind
 	set, clear uint64
 }
 
 // atime is the field of the three exclusive access-time settings.
 const atime = unix.MOUNT_ATTR__ATIME
 
-func attribute(name string) (attrOption, bool) {
-	switch name {
-	case "ro":
-		return attrOption{name, unix.MOUNT_ATTR_RDONLY, 0}, true
-	case "rw":
-		return attrOption{name, 0, unix.MOUNT_ATTR_RDONLY}, true
-	case "nosuid":
-		return attrOption{name, unix.MOUNT_ATTR_NOSUID, 0}, true
-	case "suid":
-		return attrOption{name, 0, unix.MOUNT_ATTR_NOSUID}, true
-	case "nodev":
-		return attrOption{name, unix.MOUNT_ATTR_NODEV, 0}, true
-	case "dev":
-		return attrOption{name, 0, unix.MOUNT_ATTR_NODEV}, true
-	case "noexec":
-		return attrOption{name, unix.MOUNT_ATTR_NOEXEC, 0}, true
-	case "exec":
-		return attrOption{name, 0, unix.MOUNT_ATTR_NOEXEC}, true
-	case "noatime":
-		return attrOption{name, unix.MOUNT_ATTR_NOATIME, atime}, true
-	case "relatime", "atime", "norelatime":
-		return attrOption{name, unix.MOUNT_ATTR_RELATIME, atime}, true
-	case "strictatime":
-		return attrOption{name, unix.MOUNT_ATTR_STRICTATIME, atime}, true
-	case "nostrictatime":
-		return attrOption{name, unix.MOUNT_ATTR_RELATIME, atime}, true
-	case "nodiratime":
-		return attrOption{name, unix.MOUNT_ATTR_NODIRATIME, 0}, true
-	case "diratime":
-		return attrOption{name, 0, unix.MOUNT_ATTR_NODIRATIME}, true
-	case "nosymfollow":
-		return attrOption{name, unix.MOUNT_ATTR_NOSYMFOLLOW, 0}, true
-	case "symfollow":
-		return attrOption{name, 0, unix.MOUNT_ATTR_NOSYMFOLLOW}, true
+// optionTable has the options of runtime-spec, "Linux mount options", sorted by
+// name. All others are the file system's own.
+var optionTable = [...]mountOption{
+	{"async", optionSuper, 0, 0},
+	{"atime", optionAttr, unix.MOUNT_ATTR_RELATIME, atime},
+	{"bind", optionBind, 0, 0},
+	{"defaults", optionIgnored, 0, 0},
+	{"dev", optionAttr, 0, unix.MOUNT_ATTR_NODEV},
+	{"diratime", optionAttr, 0, unix.MOUNT_ATTR_NODIRATIME},
+	{"dirsync", optionSuper, 0, 0},
+	{"exec", optionAttr, 0, unix.MOUNT_ATTR_NOEXEC},
+	{"idmap", optionIDMap, 0, 0},
+	{"iversion", optionSuper, 0, 0},
+	{"lazytime", optionSuper, 0, 0},
+	{"loud", optionIgnored, 0, 0},
+	{"mand", optionSuper, 0, 0},
+	{"noatime", optionAttr, unix.MOUNT_ATTR_NOATIME, atime},
+	{"nodev", optionAttr, unix.MOUNT_ATTR_NODEV, 0},
+	{"nodiratime", optionAttr, unix.MOUNT_ATTR_NODIRATIME, 0},
+	{"noexec", optionAttr, unix.MOUNT_ATTR_NOEXEC, 0},
+	{"noiversion", optionSuper, 0, 0},
+	{"nolazytime", optionSuper, 0, 0},
+	{"nomand", optionSuper, 0, 0},
+	{"norelatime", optionAttr, unix.MOUNT_ATTR_RELATIME, atime},
+	{"nostrictatime", optionAttr, unix.MOUNT_ATTR_RELATIME, atime},
+	{"nosuid", optionAttr, unix.MOUNT_ATTR_NOSUID, 0},
+	{"nosymfollow", optionAttr, unix.MOUNT_ATTR_NOSYMFOLLOW, 0},
+	{"private", optionPropagation, unix.MS_PRIVATE, 0},
+	{"ratime", optionRecAttr, unix.MOUNT_ATTR_RELATIME, atime},
+	{"rbind", optionRecBind, 0, 0},
+	{"rdev", optionRecAttr, 0, unix.MOUNT_ATTR_NODEV},
+	{"rdiratime", optionRecAttr, 0, unix.MOUNT_ATTR_NODIRATIME},
+	{"relatime", optionAttr, unix.MOUNT_ATTR_RELATIME, atime},
+	{"remount", optionRemount, 0, 0},
+	{"rexec", optionRecAttr, 0, unix.MOUNT_ATTR_NOEXEC},
+	{"ridmap", optionRecIDMap, 0, 0},
+	{"rnoatime", optionRecAttr, unix.MOUNT_ATTR_NOATIME, atime},
+	{"rnodev", optionRecAttr, unix.MOUNT_ATTR_NODEV, 0},
+	{"rnodiratime", optionRecAttr, unix.MOUNT_ATTR_NODIRATIME, 0},
+	{"rnoexec", optionRecAttr, unix.MOUNT_ATTR_NOEXEC, 0},
+	{"rnorelatime", optionRecAttr, unix.MOUNT_ATTR_RELATIME, atime},
+	{"rnostrictatime", optionRecAttr, unix.MOUNT_ATTR_RELATIME, atime},
+	{"rnosuid", optionRecAttr, unix.MOUNT_ATTR_NOSUID, 0},
+	{"rnosymfollow", optionRecAttr, unix.MOUNT_ATTR_NOSYMFOLLOW, 0},
+	{"ro", optionAttr, unix.MOUNT_ATTR_RDONLY, 0},
+	{"rprivate", optionRecPropagation, unix.MS_PRIVATE, 0},
+	{"rrelatime", optionRecAttr, unix.MOUNT_ATTR_RELATIME, atime},
+	{"rro", optionRecAttr, unix.MOUNT_ATTR_RDONLY, 0},
+	{"rrw", optionRecAttr, 0, unix.MOUNT_ATTR_RDONLY},
+	{"rshared", optionRecPropagation, unix.MS_SHARED, 0},
+	{"rslave", optionRecPropagation, unix.MS_SLAVE, 0},
+	{"rstrictatime", optionRecAttr, unix.MOUNT_ATTR_STRICTATIME, atime},
+	{"rsuid", optionRecAttr, 0, unix.MOUNT_ATTR_NOSUID},
+	{"rsymfollow", optionRecAttr, 0, unix.MOUNT_ATTR_NOSYMFOLLOW},
+	{"runbindable", optionRecPropagation, unix.MS_UNBINDABLE, 0},
+	{"rw", optionAttr, 0, unix.MOUNT_ATTR_RDONLY},
+	{"shared", optionPropagation, unix.MS_SHARED, 0},
+	{"silent", optionIgnored, 0, 0},
+	{"slave", optionPropagation, unix.MS_SLAVE, 0},
+	{"strictatime", optionAttr, unix.MOUNT_ATTR_STRICTATIME, atime},
+	{"suid", optionAttr, 0, unix.MOUNT_ATTR_NOSUID},
+	{"symfollow", optionAttr, 0, unix.MOUNT_ATTR_NOSYMFOLLOW},
+	{"sync", optionSuper, 0, 0},
+	{"tmpcopyup", optionCopyUp, 0, 0},
+	{"unbindable", optionPropagation, unix.MS_UNBINDABLE, 0},
+}
+
+// MountOptions lists the options that a mount in config.json may have besides
+// those of its file system, sorted: what 'features' reports as mountOptions.
+func MountOptions() []string {
+	names := make([]string, len(optionTable))
+	for i := range optionTable {
+		names[i] = optionTable[i].name
 	}
-	return attrOption{}, false
+	return names
+}
+
+func findOption(name string) (mountOption, bool) {
+	i, found := slices.BinarySearchFunc(optionTable[:], name, func(o mountOption, name string) int { return strings.Compare(o.name, name) })
+	if !found {
+		return mountOption{}, false
+	}
+	return optionTable[i], true
+}
+
+// spread is a change of a mount's propagation.
+type spread struct {
+	flag      uint64 // MS_SHARED, MS_SLAVE, MS_PRIVATE or MS_UNBINDABLE
+	recursive bool
+}
+
+// mountOptions is what the options of a mount mean.
+type mountOptions struct {
+	set, clear       uint64 // MOUNT_ATTR_… of the mount itself
+	recSet, recClear uint64 // and of all mounts below it
+	propagation      []spread
+	bind, recursive  bool
+	idmap, recIDMap  bool
+	remount, copyUp  bool
+	super            []string // flags that not every file system has
+	data             []string // what the file system itself understands: "key" or "key=value"
 }
 
 func parseMountOptions(m specs.Mount) mountOptions {
-	o := mountOptions{bind: m.Type == "bind"}
+	o := mountOptions{bind: m.Type == "bind", idmap: len(m.UIDMappings)+len(m.GIDMappings) > 0}
 	for _, name := range m.Options {
-		if a, ok := attribute(name); ok {
-			o.set, o.clear = o.set&^a.clear|a.set, o.clear&^a.set|a.clear
-			continue
-		}
-		if rest, found := strings.CutPrefix(name, "r"); found {
-			if a, ok := attribute(rest); ok && rest != "elatime" {
-				o.recSet, o.recClear = o.recSet&^a.clear|a.set, o.recClear&^a.set|a.clear
-				continue
+		found, ok := findOption(name)
+		if !ok {
+			if name != "" {
+				o.data = append(o.data, name)
 			}
-		}
-		if flag, recursive := propagation(name); flag != 0 {
-			o.propagation, o.recPropagation = flag, recursive
 			continue
 		}
-		switch name {
-		case "bind":
+		switch found.kind {
+		case optionAttr:
+			o.set, o.clear = o.set&^found.clear|found.set, o.clear&^found.set|found.clear
+		case optionRecAttr:
+			o.recSet, o.recClear = o.recSet&^found.clear|found.set, o.recClear&^found.set|found.clear
+		case optionPropagation, optionRecPropagation:
+			o.propagation = append(o.propagation, spread{found.set, found.kind == optionRecPropagation})
+		case optionSuper:
+			o.super = append(o.super, name)
+		case optionBind:
 			o.bind = true
-		case "rbind":
+		case optionRecBind:
 			o.bind, o.recursive = true, true
-		case "idmap":
+		case optionIDMap:
 			o.idmap = true
-		case "ridmap":
+		case optionRecIDMap:
 			o.idmap, o.recIDMap = true, true
-		case "defaults", "silent", "loud", "": // nothing that a mount has
-		default:
-			o.data = append(o.data, name)
+		case optionRemount:
+			o.remount = true
+		case optionCopyUp:
+			o.copyUp = true
 		}
-	}
-	if len(m.UIDMappings)+len(m.GIDMappings) > 0 {
-		o.idmap = true
 	}
 	return o
 }
@@ -118,32 +190,30 @@ func validateMount(index int, m specs.Mount) error {
 	return nil
 }
 
-func propagation(name string) (flag uint64, recursive bool) {
-	switch name {
-	case "shared":
-		return unix.MS_SHARED, false
-	case "rshared":
-		return unix.MS_SHARED, true
-	case "slave":
-		return unix.MS_SLAVE, false
-	case "rslave":
-		return unix.MS_SLAVE, true
-	case "private":
-		return unix.MS_PRIVATE, false
-	case "rprivate":
-		return unix.MS_PRIVATE, true
-	case "unbindable":
-		return unix.MS_UNBINDABLE, false
-	case "runbindable":
-		return unix.MS_UNBINDABLE, true
+// propagation is what linux.rootfsPropagation says; its flag is 0 when that is
+// none.
+func propagation(name string) spread {
+	if o, ok := findOption(name); ok && (o.kind == optionPropagation || o.kind == optionRecPropagation) {
+		return spread{o.set, o.kind == optionRecPropagation}
 	}
-	return 0, false
+	return spread{}
 }
 
-func isBind(m specs.Mount) bool { return parseMountOptions(m).bind }
+// isBind tells whether a mount shows what lies elsewhere on the host.
+func isBind(m specs.Mount) bool {
+	o := parseMountOptions(m)
+	return o.bind && !o.remount
+}
 
 // wantsShared tells whether what the container mounts below is to appear on
 // the host.
-func wantsShared(m specs.Mount) bool { return parseMountOptions(m).propagation == unix.MS_SHARED }
+func wantsShared(m specs.Mount) bool {
+	for _, p := range parseMountOptions(m).propagation {
+		if p.flag == unix.MS_SHARED {
+			return true
+		}
+	}
+	return false
+}
 
 func wantsIDMap(m specs.Mount) bool { return parseMountOptions(m).idmap }

@@ -2,6 +2,7 @@ package runtime
 
 import (
 	"os"
+	"slices"
 
 	"loper.run/launch"
 
@@ -46,16 +47,18 @@ type namespaces struct {
 	user   bool // a new user namespace
 }
 
-// planNamespaces decides the order. A user namespace that is joined comes
-// first, as it gives the rights over the others; one that is made comes last,
-// as it takes the rights over those of the host away.
-func planNamespaces(list []specs.LinuxNamespace) namespaces {
+// planNamespaces decides the order. To join a namespace takes rights over the
+// user namespace that owns it. Who is privileged on the host has them over all,
+// and loses them in a user namespace, which therefore is joined last; to others
+// it is the joined user namespace that gives them, so it comes first. A user
+// namespace that is made comes after all that is joined.
+func planNamespaces(list []specs.LinuxNamespace, privileged bool) namespaces {
 	var n namespaces
 	var fresh uintptr
 	for _, ns := range list {
 		switch {
 		case ns.Path != "" && ns.Type == specs.UserNamespace:
-			n.joined = append([]specs.LinuxNamespace{ns}, n.joined...)
+			// sorted in below
 		case ns.Path != "":
 			n.joined = append(n.joined, ns)
 			n.forks = n.forks || ns.Type == specs.PIDNamespace || ns.Type == specs.TimeNamespace
@@ -66,6 +69,13 @@ func planNamespaces(list []specs.LinuxNamespace) namespaces {
 		default:
 			fresh |= namespaceFlag(ns.Type)
 		}
+	}
+	if i := slices.IndexFunc(list, func(ns specs.LinuxNamespace) bool { return ns.Path != "" && ns.Type == specs.UserNamespace }); i >= 0 {
+		at := 0
+		if privileged {
+			at = len(n.joined)
+		}
+		n.joined = slices.Insert(n.joined, at, list[i])
 	}
 	n.user = fresh&unix.CLONE_NEWUSER != 0
 	n.newPid = fresh&unix.CLONE_NEWPID != 0
@@ -178,6 +188,9 @@ func changesHost(spec *specs.Spec, t specs.LinuxNamespaceType, joined *os.File) 
 	var own, other unix.Stat_t
 	if unix.Stat("/proc/self/ns/"+namespaceFile(t), &own) != nil || unix.Fstat(int(joined.Fd()), &other) != nil || own.Ino != other.Ino {
 		return nil
+	}
+	if t == specs.MountNamespace {
+		return badField("linux.namespaces", "would change the host, whose mount namespace is joined")
 	}
 	if t == specs.UTSNamespace && spec.Hostname+spec.Domainname != "" {
 		return badField("hostname", "would rename the host, whose uts namespace is joined")

@@ -2,6 +2,7 @@ package runtime
 
 import (
 	"path"
+	"strconv"
 	"strings"
 
 	"loper.run/launch"
@@ -38,64 +39,31 @@ func (c *compiler) openIn(p string, flags uint64, to launch.Slot, text, field st
 
 // ensure opens the place of a mount in the container, as a directory or as a
 // file, and makes what is missing of it. The slot holds an O_PATH descriptor.
-//
-// Three tries, the likeliest first: it is there; only its last part is missing;
-// more is.
 func (c *compiler) ensure(dest string, dir bool, field string) launch.Slot {
-	target := c.p.NewSlot()
-	clean := strings.TrimPrefix(path.Clean("/"+dest), "/")
-	if clean == "" {
-		clean = "."
-	}
-	flags := uint64(unix.O_PATH)
 	if dir {
-		flags |= unix.O_DIRECTORY
+		return c.place(dest, unix.S_IFDIR|0o755, false, field)
 	}
-	text := "find " + dest + " in the container"
-	first := c.p.Add(c.openIn(clean, flags, target, text, field))
-	parent := c.root
-	if names := strings.Split(clean, "/"); len(names) > 1 {
-		parent = c.ensureParents(names[:len(names)-1], "make "+dest+" in the container", field)
+	return c.place(dest, unix.S_IFREG|0o644, false, field)
+}
+
+// place does the same for a kind of file with a mode. On the way to a strict
+// place there may be no links.
+func (c *compiler) place(dest string, kind uint32, strict bool, field string) launch.Slot {
+	target := c.p.NewSlot()
+	links := launch.Flags(0, "links")
+	if strict {
+		links = launch.Flags(1, "no links")
 	}
-	last := launch.Op{
-		Call: launch.Mkdirat, Args: []launch.Arg{launch.Result(parent), launch.String(path.Base(clean)), launch.Int(0o755)},
-		Text: "make " + dest + " in the container", Field: field, Accept: []launch.Accept{{Errno: unix.EEXIST}},
-	}
-	if !dir {
-		last.Call = launch.Mknodat
-		last.Args = []launch.Arg{launch.Result(parent), launch.String(path.Base(clean)), launch.Int(unix.S_IFREG | 0o644), launch.Int(0)}
-	}
-	c.add(last)
-	end := c.p.Add(c.openIn(clean, flags, target, text, field))
-	c.p.Ops[first].Skip = end - first
-	c.p.Ops[first].Accept = []launch.Accept{{Errno: unix.ENOENT}}
+	c.add(launch.Op{
+		Call:   launch.Place,
+		Args:   []launch.Arg{launch.Result(c.root), launch.String(clean(dest)), launch.Flags(kind, "0o"+strconv.FormatUint(uint64(kind), 8)), links},
+		Result: target, Text: "find " + dest + " in the container", Field: field,
+	})
 	return target
 }
 
-// ensureParents opens a directory of the container after making it and those
-// above it. Each is opened below the root again, so that a link is resolved
-// inside.
-func (c *compiler) ensureParents(names []string, text, field string) launch.Slot {
-	to := c.p.NewSlot()
-	whole := path.Join(names...)
-	first := c.p.Add(c.openIn(whole, unix.O_PATH|unix.O_DIRECTORY, to, text, field))
-	above := c.root
-	for i, name := range names {
-		c.add(launch.Op{
-			Call: launch.Mkdirat, Args: []launch.Arg{launch.Result(above), launch.String(name), launch.Int(0o755)},
-			Text: text, Field: field, Accept: []launch.Accept{{Errno: unix.EEXIST}},
-		})
-		next := to
-		if i < len(names)-1 {
-			next = c.p.NewSlot()
-		}
-		c.add(c.openIn(path.Join(names[:i+1]...), unix.O_PATH|unix.O_DIRECTORY, next, text, field))
-		above = next
-	}
-	c.p.Ops[first].Skip = len(c.p.Ops) - 1 - first
-	c.p.Ops[first].Accept = []launch.Accept{{Errno: unix.ENOENT}}
-	return to
-}
+// clean is a path from the root.
+func clean(dest string) string { return path.Clean("/" + dest) }
 
 func openFlags(flags uint64) string {
 	return flagNames(flags, []flagName{

@@ -2,6 +2,7 @@ package runtime
 
 import (
 	"fmt"
+	"strings"
 
 	"loper.run/launch"
 
@@ -31,7 +32,7 @@ func (c *compiler) readonlyRoot() {
 func (c *compiler) readonlyPath(p, field string) {
 	text := "make " + p + " read-only"
 	at, tree := c.p.NewSlot(), c.p.NewSlot()
-	open := c.openIn(p, unix.O_PATH, at, text, field)
+	open := c.openCovered(p, unix.O_PATH, at, text, field)
 	open.Accept = []launch.Accept{{Errno: unix.ENOENT, Skip: 3}, {Errno: unix.ENOTDIR, Skip: 3}}
 	c.add(
 		open,
@@ -44,13 +45,33 @@ func (c *compiler) readonlyPath(p, field string) {
 	)
 }
 
+// openCovered opens a path that is to be covered. What lies in the container's
+// procfs or sysfs is found from the mount itself: whoever changes the root file
+// system meanwhile can't put something else in its place.
+func (c *compiler) openCovered(p string, flags uint64, to launch.Slot, text, field string) launch.Op {
+	open := c.openIn(p, flags, to, text, field)
+	var in placed
+	for _, m := range c.mounted {
+		if rest, found := strings.CutPrefix(clean(p), strings.TrimSuffix(m.dest, "/")); found && (rest == "" || rest[0] == '/') && len(m.dest) >= len(in.dest) {
+			in = m
+		}
+	}
+	if in.kind != "proc" && in.kind != "sysfs" {
+		return open
+	}
+	open.Args[0] = launch.Result(in.mount)
+	open.Args[1] = launch.String("." + strings.TrimPrefix(clean(p), in.dest))
+	open.Args[2] = openHow(flags, 0, unix.RESOLVE_BENEATH|unix.RESOLVE_NO_MAGICLINKS)
+	return open
+}
+
 // maskPath covers a file by /dev/null and a directory by an empty, read-only
 // tmpfs.
 func (c *compiler) maskPath(p, field string) {
 	text := "mask " + p
 	dir, file, tree := c.p.NewSlot(), c.p.NewSlot(), c.p.NewSlot()
-	asDir := c.openIn(p, unix.O_PATH|unix.O_DIRECTORY, dir, text, field)
-	asFile := c.openIn(p, unix.O_PATH, file, text, field)
+	asDir := c.openCovered(p, unix.O_PATH|unix.O_DIRECTORY, dir, text, field)
+	asFile := c.openCovered(p, unix.O_PATH, file, text, field)
 	hideFile := []launch.Op{asFile, copyMount(c.null, tree, text, field), moveMount(tree, file, text, field)}
 	hideFile[0].Accept = []launch.Accept{{Errno: unix.ENOTDIR, Skip: len(hideFile) - 1}} // a parent that is a file
 

@@ -32,7 +32,10 @@ func (c *compiler) planHandovers() {
 	}
 	user := has(c.spec, specs.UserNamespace)
 	if user || c.set.Overlay != nil {
-		c.handovers = append(c.handovers, Handover{Mount: -1})
+		c.handovers = append(c.handovers, Handover{Mount: handRoot})
+	}
+	if len(c.nodes.missing) > 0 {
+		c.handovers = append(c.handovers, Handover{Mount: handDevices})
 	}
 	for i, m := range c.spec.Mounts {
 		if isBind(m) && (user || wantsIDMap(m)) {
@@ -63,7 +66,7 @@ func sendMounts(p *launch.Process, mounts []*os.File) error {
 	return err
 }
 
-// handover finds the descriptor that the parent gave for a mount (-1: root).
+// handover finds the descriptor that the parent gave.
 func (c *compiler) handover(mount int) (launch.Slot, bool) {
 	for i, h := range c.handovers {
 		if h.Mount == mount {
@@ -99,7 +102,8 @@ func (c *compiler) stopPropagation() {
 // mountRoot puts the root file system over the process's root, where the
 // pivot will find it.
 func (c *compiler) mountRoot() {
-	tree, given := c.handover(-1)
+	c.mountNodes()
+	tree, given := c.handover(handRoot)
 	switch {
 	case given:
 	case c.set.Overlay != nil:
@@ -115,8 +119,8 @@ func (c *compiler) mountRoot() {
 	c.root = tree
 	// A copy of a shared mount is a peer of the host's: left as it is, all
 	// that is mounted below it would appear on the host.
-	if flag, recursive := propagation(c.spec.Linux.RootfsPropagation); flag == unix.MS_SLAVE {
-		c.add(setAttr(tree, 0, 0, flag, recursive, "set the propagation of the root file system", "linux.rootfsPropagation"))
+	if p := propagation(c.spec.Linux.RootfsPropagation); p.flag == unix.MS_SLAVE {
+		c.add(setAttr(tree, 0, 0, p.flag, true, "set the propagation of the root file system", "linux.rootfsPropagation"))
 	} else {
 		c.add(setAttr(tree, 0, 0, unix.MS_PRIVATE, true, "make the root file system private", ""))
 	}
@@ -129,11 +133,11 @@ func (c *compiler) mountRoot() {
 
 // sharePropagation comes after the pivot, which takes no shared mounts.
 func (c *compiler) sharePropagation() {
-	flag, recursive := propagation(c.spec.Linux.RootfsPropagation)
-	if flag == 0 || flag == unix.MS_SLAVE || flag == unix.MS_PRIVATE {
+	p := propagation(c.spec.Linux.RootfsPropagation)
+	if p.flag == 0 || p.flag == unix.MS_SLAVE || p.flag == unix.MS_PRIVATE {
 		return
 	}
-	c.add(setAttr(c.root, 0, 0, flag, recursive, "set the propagation of the root file system", "linux.rootfsPropagation"))
+	c.add(setAttr(c.root, 0, 0, p.flag, p.recursive, "set the propagation of the root file system", "linux.rootfsPropagation"))
 }
 
 // pivot makes the root file system the process's root and takes the host's

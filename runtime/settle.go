@@ -50,7 +50,7 @@ func (s *starting) settle(p *launch.Process) error {
 			user = f
 		}
 	}
-	mounts, err := prepareMounts(s.spec, s.options.settings(false), s.compiled.Handovers, user)
+	mounts, err := prepareMounts(s.spec, s.options.settings(false), s.compiled.Handovers, s.compiled.nodes, user)
 	if err != nil {
 		return err
 	}

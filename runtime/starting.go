@@ -7,6 +7,7 @@ import (
 	"os"
 	"runtime"
 
+	"loper.run/internal/userns"
 	"loper.run/launch"
 	"loper.run/runtime/cgroup"
 
@@ -42,7 +43,7 @@ func create(o Options, gate bool) (_ *Container, err error) {
 	if s.spec.Process != nil && s.spec.Process.Terminal && o.ConsoleSocket == nil {
 		return nil, badField("process.terminal", "needs a console socket")
 	}
-	s.ns = planNamespaces(s.spec.Linux.Namespaces)
+	s.ns = planNamespaces(s.spec.Linux.Namespaces, userns.Privileged())
 	if s.cgroup, err = newCgroup(s.spec, &o); err != nil {
 		return nil, err
 	}

@@ -35,7 +35,7 @@ func (c *compiler) unsupported() error {
 		}
 	}
 	if p := l.RootfsPropagation; p != "" {
-		if flag, _ := propagation(p); flag == 0 {
+		if propagation(p).flag == 0 {
 			return badField("linux.rootfsPropagation", "unknown propagation %q", p)
 		}
 	}
