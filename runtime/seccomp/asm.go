@@ -25,6 +25,7 @@ const (
 type assembler struct {
 	code []Insn // the last instruction of the program comes first
 	rets []returns
+	big  bool // the upper half of an argument comes first
 }
 
 // label is an instruction's index in code, so it stays valid while more is

@@ -6,7 +6,7 @@ import "math"
 // architecture's search tree over it, and in front of all the dispatch on the
 // architecture.
 func (p *profile) assemble() []Insn {
-	a := &assembler{code: make([]Insn, 0, 512)}
+	a := &assembler{code: make([]Insn, 0, 512), big: p.abis[0].bigEndian()}
 	dispatch := a.ret(retKillProcess)
 	for i := len(p.abis) - 1; i >= 0; i-- {
 		abi := p.abis[i]
@@ -44,32 +44,48 @@ func (p *profile) steps(a *assembler, main *abi) []step {
 // abiSteps appends the steps for one ABI's numbers.
 func (p *profile) abiSteps(a *assembler, b *abi, s []step) []step {
 	def, newer := a.ret(p.def), a.ret(p.newer(b))
-	// run appends the decisions for the numbers from first to last.
-	run := func(first, last int32) {
-		s = append(s, step{b.base() + uint32(first), def})
+	if b.base > 0 && len(s) == 0 {
+		s = append(s, step{0, def})
+	}
+	// run appends the decisions in the slots from first to last, whose
+	// numbers begin at from.
+	run := func(from uint32, first, last int32) {
+		s = append(s, step{from, def})
 		decided := uint16(0)
-		for nr := first; nr <= last; nr++ {
-			if d := *b.slot(nr); d != decided {
+		for slot := first; slot <= last; slot++ {
+			if d := b.slots[slot]; d != decided {
 				decided = d
-				s = append(s, step{b.base() + uint32(nr), p.chain(a, d, b.narrow)})
+				s = append(s, step{from + uint32(slot-first), p.chain(a, d, b.narrow)})
 			}
 		}
-		s = append(s, step{b.base() + uint32(last) + 1, newer})
+		s = append(s, step{from + uint32(last-first) + 1, newer})
 	}
-	run(0, b.newest)
+	run(b.base, 0, b.newest)
 	switch b.column {
 	case colX32:
-		run(x32Own, x32End-1)
+		run(b.base+x32Own, x32Own, x32End-1)
 	case colARM:
-		run(armPrivate, armPrivate+privateSlots-1)
+		run(armPrivate, directSlots, directSlots+privateSlots-1)
+	case colS390, colS390X:
+		// Where the kernel does not know a number that did not fit into the
+		// instruction, the filter sees 0.
+		if p.newer(b) != p.def && b.slots[0] == 0 {
+			s = append([]step{{0, newer}, {1, def}}, s[1:]...)
+		}
 	}
 	return s
 }
 
 // newer is the return value for calls newer than any that the profile names.
+// Where the default action lets calls happen, or asks a tracer, it holds for
+// them too.
 func (p *profile) newer(b *abi) uint32 {
-	if b.newest >= 0 && p.def&retClass == retErrno {
-		return retErrno | enosys
+	if b.newest < 0 || b.base+uint32(b.newest) == 0 {
+		return p.def
 	}
-	return p.def
+	switch p.def & retClass {
+	case retAllow, retLog, retTrace:
+		return p.def
+	}
+	return retErrno | enosys
 }

@@ -48,13 +48,18 @@ func newCondition(a specs.LinuxSeccompArg) (condition, error) {
 	case specs.OpGreaterThan:
 		c.op = greater
 	case specs.OpMaskedEqual:
-		c.op, c.masked = maskedEqual, a.ValueTwo
+		c.op, c.masked = maskedEqual, a.ValueTwo&a.Value
 	case "":
 		return c, fmt.Errorf("op: missing")
 	default:
 		return c, fmt.Errorf("op: unknown operator %q", a.Op)
 	}
 	return c, nil
+}
+
+// empty tells that a condition always holds.
+func (c condition) empty(narrow bool) bool {
+	return c.op == maskedEqual && (c.value == 0 || narrow && uint32(c.value) == 0)
 }
 
 // span is the numbers from lo to hi, both included.

@@ -21,17 +21,17 @@ func (p *profile) chain(a *assembler, d uint16, narrow bool) label {
 		}
 	}
 	next := a.ret(p.def)
+	alts := p.alternatives(d, narrow)
 	// From the alternative tried last to the first. What is too long already
 	// will be refused, so the rest need not be emitted.
-	for at := d; at != 0 && len(a.code) <= maxInsns; {
-		alt := p.alts[p.decided[at].alt]
-		at = p.decided[at].prev
+	for i := len(alts) - 1; i >= 0 && len(a.code) <= maxInsns; i-- {
+		alt := alts[i]
 		if c := alt.conds[0]; len(alt.conds) == 1 && c.op != maskedEqual {
 			// Tests of the same argument for the same action become one
 			// search: the usual long list of socket families, say.
 			set := c.spans(nil, narrow)
-			for ; at != 0; at = p.decided[at].prev {
-				more := p.alts[p.decided[at].alt]
+			for ; i > 0; i-- {
+				more := alts[i-1]
 				if m := more.conds[0]; len(more.conds) > 1 || m.op == maskedEqual || m.arg != c.arg || more.ret != alt.ret {
 					break
 				}
@@ -41,8 +41,8 @@ func (p *profile) chain(a *assembler, d uint16, narrow bool) label {
 			continue
 		}
 		yes := a.ret(alt.ret)
-		for i := len(alt.conds) - 1; i >= 0; i-- {
-			yes = a.condition(alt.conds[i], narrow, yes, next)
+		for j := len(alt.conds) - 1; j >= 0; j-- {
+			yes = a.condition(alt.conds[j], narrow, yes, next)
 		}
 		next = yes
 	}
@@ -59,14 +59,21 @@ func (a *assembler) condition(c condition, narrow bool, yes, no label) label {
 	return a.within(c.arg, c.spans(buf[:0], narrow), narrow, yes, no)
 }
 
-func offLow(arg uint8) uint32  { return offArgs + 8*uint32(arg) }
-func offHigh(arg uint8) uint32 { return offLow(arg) + 4 }
+// low and high are where the halves of an argument lie in seccomp_data.
+func (a *assembler) low(arg uint8) uint32 {
+	if a.big {
+		return offArgs + 8*uint32(arg) + 4
+	}
+	return offArgs + 8*uint32(arg)
+}
+
+func (a *assembler) high(arg uint8) uint32 { return a.low(arg) ^ 4 }
 
 // within tests whether an argument lies in one of the spans, which are sorted
 // and apart from each other.
 func (a *assembler) within(arg uint8, set []span, narrow bool, yes, no label) label {
 	if narrow {
-		return a.test(offLow(arg), steps(set, yes, no))
+		return a.test(a.low(arg), steps(set, yes, no))
 	}
 	// Most high words decide alone. Where a span begins or ends within one,
 	// the low word decides.
@@ -75,7 +82,7 @@ func (a *assembler) within(arg uint8, set []span, narrow bool, yes, no label) la
 	var word uint64 // the high word that low is about
 	flush := func() {
 		if len(low) > 0 {
-			high = append(high, step{uint32(word), a.test(offLow(arg), steps(low, yes, no))})
+			high = append(high, step{uint32(word), a.test(a.low(arg), steps(low, yes, no))})
 			if word < math.MaxUint32 {
 				high = append(high, step{uint32(word) + 1, no})
 			}
@@ -104,7 +111,7 @@ func (a *assembler) within(arg uint8, set []span, narrow bool, yes, no label) la
 		part(last, 0, hi)
 	}
 	flush()
-	return a.test(offHigh(arg), high)
+	return a.test(a.high(arg), high)
 }
 
 // steps turns 32-bit spans into steps.
@@ -121,17 +128,15 @@ func steps(set []span, yes, no label) []step {
 
 // masked tests whether the bits of an argument under a mask have a value.
 func (a *assembler) masked(c condition, narrow bool, yes, no label) label {
-	next := a.maskedWord(offLow(c.arg), uint32(c.value), uint32(c.masked), yes, no)
+	next := a.maskedWord(a.low(c.arg), uint32(c.value), uint32(c.masked), yes, no)
 	if narrow {
 		return next
 	}
-	return a.maskedWord(offHigh(c.arg), uint32(c.value>>32), uint32(c.masked>>32), next, no)
+	return a.maskedWord(a.high(c.arg), uint32(c.value>>32), uint32(c.masked>>32), next, no)
 }
 
 func (a *assembler) maskedWord(offset, mask, want uint32, yes, no label) label {
 	switch {
-	case want&^mask != 0:
-		return no
 	case mask == 0:
 		return yes
 	case yes == no:

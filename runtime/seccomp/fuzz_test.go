@@ -22,7 +22,7 @@ func FuzzCompile(f *testing.F) {
 		if json.Unmarshal(data, s) != nil {
 			return
 		}
-		for _, goarch := range []string{"amd64", "arm64", "386", "arm", "riscv64"} {
+		for _, goarch := range goarches {
 			f, err := Compile(s, goarch)
 			if err != nil {
 				if len(f.Insns) > 0 {
@@ -31,12 +31,9 @@ func FuzzCompile(f *testing.F) {
 				continue
 			}
 			sim := newSimulator(t, f.Insns)
-			if goarch != "amd64" && goarch != "arm64" {
-				continue
-			}
 			r := rand.New(rand.NewPCG(seed, 1))
 			for range 10 {
-				c := randomCall(r, s)
+				c := randomCall(r, s, goarch)
 				if got, want := sim.run(t, c), reference(s, goarch, c); got != want {
 					t.Fatalf("%s, %+x: verdict %#x, want %#x", goarch, c, got, want)
 				}

@@ -1,7 +1,9 @@
 package seccomp
 
 import (
+	"cmp"
 	"fmt"
+	"slices"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
@@ -77,7 +79,12 @@ func (p *profile) addRule(i int, rule *specs.LinuxSyscall) error {
 	for _, c := range conds {
 		p.alts = append(p.alts, alternative{c, ret})
 	}
-	r := ruling{ret, first, len(p.alts)}
+	r := ruling{ret: ret, first: first, last: len(p.alts)}
+	for _, narrow := range [...]bool{false, true} {
+		r.always[width(narrow)] = len(conds) == 0 || slices.ContainsFunc(conds, func(c []condition) bool {
+			return !slices.ContainsFunc(c, func(c condition) bool { return !c.empty(narrow) })
+		})
+	}
 	at := -1
 	for j, name := range rule.Names {
 		if name == "" {
@@ -93,7 +100,7 @@ func (p *profile) addRule(i int, rule *specs.LinuxSyscall) error {
 		}
 		hidden := false
 		for _, a := range p.abis {
-			hidden = p.enter(a, &syscallTable[at], r) || hidden
+			hidden = p.enter(a, at, r) || hidden
 		}
 		if hidden {
 			p.warn("linux.seccomp.syscalls[%d].names[%d]: of the rules for %s, which differ in action, only the first without conditions counts", i, j, name)
@@ -132,6 +139,7 @@ func (p *profile) parseRule(i int, rule *specs.LinuxSyscall) (uint32, [][]condit
 		seen[arg.Index] = true
 	}
 	if !twice {
+		slices.SortFunc(conds, func(a, b condition) int { return cmp.Compare(a.arg, b.arg) })
 		return ret, [][]condition{conds}, nil
 	}
 	each := make([][]condition, len(conds))
@@ -141,36 +149,48 @@ func (p *profile) parseRule(i int, rule *specs.LinuxSyscall) (uint32, [][]condit
 	return ret, each, nil
 }
 
-// ruling is a rule as it applies to a system call: the return value, under
-// the alternatives with indices first to last-1, or always when there are none.
+// ruling is a rule as it applies to a system call: the return value, under the
+// alternatives with indices first to last-1. always tells, for each width of
+// arguments, that there are none or that one of them has no condition that
+// could fail.
 type ruling struct {
 	ret         uint32
 	first, last int
+	always      [2]bool
 }
 
-// enter applies a rule to a system call of one ABI. It reports whether rules
-// without conditions hide rules of another action.
-func (p *profile) enter(a *abi, row *syscallRow, r ruling) (hidden bool) {
-	if a.column == colX86 && row.mux != 0 {
-		p.enterMux(a, row.mux, r)
+// width is the index of a width of arguments.
+func width(narrow bool) int {
+	if narrow {
+		return 1
 	}
-	nr := row.nr[a.column]
-	if nr < 0 {
+	return 0
+}
+
+// enter applies a rule to the i-th system call of the table in one ABI. It
+// reports whether rules without conditions hide rules of another action.
+func (p *profile) enter(a *abi, i int, r ruling) (hidden bool) {
+	column := &syscallSlots[a.column]
+	if part := syscallParts[i]; part != 0 {
+		p.enterPart(a, part, r)
+	}
+	slot := column[i]
+	if slot == noSlot {
 		return false
 	}
-	a.see(nr)
-	return p.decide(a.slot(nr), r)
+	a.see(slot)
+	return p.decide(&a.slots[slot], r, a.narrow)
 }
 
 // decide adds a rule to the decision in slot.
-func (p *profile) decide(slot *uint16, r ruling) (hidden bool) {
+func (p *profile) decide(slot *uint16, r ruling, narrow bool) (hidden bool) {
 	if r.ret == p.def {
 		return false
 	}
 	if d := p.decided[*slot]; *slot != 0 && d.final {
 		return d.ret != r.ret
 	}
-	if r.first == r.last {
+	if r.always[width(narrow)] {
 		for s := *slot; s != 0; s = p.decided[s].prev {
 			hidden = hidden || p.alts[p.decided[s].alt].ret != r.ret
 		}
@@ -198,20 +218,23 @@ func (p *profile) intern(d decision) uint16 {
 	return uint16(len(p.decided) - 1)
 }
 
-// enterMux applies a rule to the part of socketcall(2) or ipc(2) that does the
-// same as the named call on 32-bit x86. Their first argument selects the part;
-// the other arguments lie in memory, where no filter sees them. So a rule with
-// conditions counts in full when it is stricter than the default action, and
-// not at all otherwise.
-func (p *profile) enterMux(a *abi, mux uint8, r ruling) {
-	if r.ret == p.def || r.first != r.last && strictness(r.ret) > strictness(p.def) {
+// enterPart applies a rule to the part of socketcall(2) or ipc(2) that does the
+// same as the named call. Their first argument selects the part; the others lie
+// in memory, where no filter sees them. So a rule with conditions counts in
+// full when it is stricter than the default action, and not at all otherwise.
+func (p *profile) enterPart(a *abi, part uint8, r ruling) {
+	if r.ret == p.def || !r.always[width(a.narrow)] && strictness(r.ret) > strictness(p.def) {
 		return
 	}
-	nr := int32(x86Socketcall)
-	if mux&muxIPC != 0 {
-		nr = x86IPC
+	through := callSocketcall
+	if part&partIPC != 0 {
+		through = callIpc
 	}
-	call := condition{op: equal, value: uint64(mux &^ muxIPC)}
+	slot := syscallSlots[a.column][through]
+	if slot == noSlot {
+		return
+	}
+	call := condition{op: equal, value: uint64(part &^ partIPC)}
 	p.alts = append(p.alts, alternative{[]condition{call}, r.ret})
-	p.decide(a.slot(nr), ruling{r.ret, len(p.alts) - 1, len(p.alts)})
+	p.decide(&a.slots[slot], ruling{ret: r.ret, first: len(p.alts) - 1, last: len(p.alts)}, a.narrow)
 }

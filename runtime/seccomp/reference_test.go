@@ -2,6 +2,7 @@ package seccomp
 
 import (
 	"math/rand/v2"
+	"slices"
 	"testing"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
@@ -20,6 +21,10 @@ const (
 	auditARM64  = 0xc00000b7
 	auditARM    = 0x40000028
 )
+
+// goarches are the kernels there are filters for.
+var goarches = []string{"amd64", "386", "arm64", "arm", "riscv64", "loong64", "ppc64le", "ppc64", "ppc", "s390x", "s390",
+	"mips64", "mips", "mips64le", "mipsle", "parisc64", "parisc", "m68k", "sh", "sheb"}
 
 // simulator is an independent implementation of BPF.
 type simulator struct{ vm *bpf.VM }
@@ -42,10 +47,13 @@ func newSimulator(t testing.TB, insns []Insn) simulator {
 }
 
 // run returns the filter's verdict. The simulator reads big-endian packets,
-// so each word is stored that way; the order of words is little-endian.
+// so each word is stored that way; the order of words is the architecture's.
 func (s simulator) run(t testing.TB, c call) uint32 {
 	words := []uint32{c.nr, c.arch, 0x1234, 0}
 	for _, a := range c.args {
+		if c.arch&0x40000000 == 0 {
+			a = a<<32 | a>>32
+		}
 		words = append(words, uint32(a), uint32(a>>32))
 	}
 	var b []byte
@@ -104,101 +112,175 @@ func refHolds(a specs.LinuxSeccompArg, arg uint64, narrow bool) bool {
 	case specs.OpGreaterThan:
 		return arg > v
 	case specs.OpMaskedEqual:
-		return arg&v == w
+		return arg&v == w&v
 	}
 	panic("unknown operator " + a.Op)
 }
 
-func refMatches(args []specs.LinuxSeccompArg, c call, narrow bool) bool {
-	count := map[uint]int{}
-	twice := false
-	for _, a := range args {
-		count[a.Index]++
-		twice = twice || count[a.Index] > 1
+// numberOf is what a call of the table has in a column, -1 where it is not
+// there.
+func numberOf(name string, column int) int32 {
+	i := lookup(name, -1)
+	if i < 0 || syscallSlots[column][i] == noSlot {
+		return -1
 	}
-	for _, a := range args {
-		if refHolds(a, c.args[a.Index], narrow) == twice {
-			return twice
-		}
+	nr := int32(syscallSlots[column][i])
+	if nr >= 1024 {
+		nr += 0xf0000 - 1024
 	}
-	return !twice
+	return nr
 }
 
-var byName = func() map[string]syscallRow {
-	m := map[string]syscallRow{}
-	for _, row := range syscallTable {
-		m[row.name] = row
+// partOf is which part of socketcall or ipc a call is, and their numbers.
+func partOf(name string, column int) (mux int32, part uint8) {
+	i := lookup(name, -1)
+	if i < 0 || syscallParts[i] == 0 {
+		return -1, 0
 	}
-	return m
-}()
+	if part = syscallParts[i]; part < 0x80 {
+		return numberOf("socketcall", column), part
+	}
+	return numberOf("ipc", column), part - 0x80
+}
 
-// reference decides one call by walking the profile, the plain way.
-func reference(s *specs.LinuxSeccomp, goarch string, c call) uint32 {
+// conventionFor tells which calls a number is among, nil when the filter kills
+// them, and the number without its base.
+func conventionFor(s *specs.LinuxSeccomp, goarch string, c call) (*convention, int32) {
+	for i, name := range family(goarch) {
+		conv := conventionOf(name)
+		if c.arch != conv.audit || i > 0 && !slices.Contains(s.Architectures, name) {
+			continue
+		}
+		if goarch == "amd64" && c.arch == auditX86_64 && (c.nr >= 0x40000000 && c.nr != 0xffffffff) != (name == specs.ArchX32) {
+			continue
+		}
+		return conv, int32(c.nr - conv.base)
+	}
+	return nil, 0
+}
+
+type verdict struct {
+	ret  uint32
+	args []specs.LinuxSeccompArg
+}
+
+// priority is how libseccomp orders comparisons on one level of its tree.
+func priority(a specs.LinuxSeccompArg, narrow bool) [3]uint64 {
+	v, class := a.Value, uint64(2)
+	if a.Op == specs.OpMaskedEqual {
+		v = a.ValueTwo & a.Value
+	}
+	if narrow {
+		v &= 0xffffffff
+	}
+	switch a.Op {
+	case specs.OpLessThan, specs.OpLessEqual:
+		v, class = ^v, 1
+	case specs.OpGreaterThan, specs.OpGreaterEqual:
+		class = 0
+	}
+	return [3]uint64{uint64(a.Index), class, v}
+}
+
+// before tells that libseccomp tries a before b.
+func before(a, b verdict, narrow bool) int {
+	for i := range min(len(a.args), len(b.args)) {
+		x, y := priority(a.args[i], narrow), priority(b.args[i], narrow)
+		if c := slices.Compare(y[:], x[:]); c != 0 {
+			return c
+		}
+	}
+	return len(a.args) - len(b.args)
+}
+
+// rulings are the rules that a profile has for a call: those without
+// conditions, those with, each with its arguments in their order.
+func rulings(s *specs.LinuxSeccomp, conv *convention, nr int32) (always, sometimes []verdict, newest int32) {
 	def := refAction(s.DefaultAction, s.DefaultErrnoRet)
-	listed := map[specs.Arch]bool{}
-	for _, a := range s.Architectures {
-		listed[a] = true
-	}
-	column, narrow, nr := -1, false, int32(c.nr)
-	switch {
-	case goarch == "amd64" && c.arch == auditX86_64 && (c.nr < 0x40000000 || c.nr == 0xffffffff):
-		column = 0
-	case goarch == "amd64" && c.arch == auditX86_64 && listed[specs.ArchX32]:
-		column, narrow, nr = 2, true, int32(c.nr-0x40000000)
-	case goarch == "amd64" && c.arch == auditX86 && listed[specs.ArchX86]:
-		column, narrow = 1, true
-	case goarch == "arm64" && c.arch == auditARM64:
-		column = 3
-	case goarch == "arm64" && c.arch == auditARM && listed[specs.ArchARM]:
-		column, narrow = 4, true
-	default:
-		return 0x80000000
-	}
-	newest := int32(-1)
-	type verdict struct {
-		ret  uint32
-		rule specs.LinuxSyscall
-	}
-	var always, sometimes []verdict
+	column := int(conv.column)
+	newest = -1
 	for _, rule := range s.Syscalls {
 		ret := refAction(rule.Action, rule.ErrnoRet)
 		for _, name := range rule.Names {
-			if row, ok := byName[name]; ok {
-				n := row.nr[column]
-				if n >= 0 && n < 0xf0000 && !(column == 2 && n >= 512) {
-					newest = max(newest, n)
+			n := numberOf(name, column)
+			if n >= 0 && n < 0xf0000 && !(column == colX32 && n >= 512) {
+				newest = max(newest, n)
+			}
+			args := slices.Clone(rule.Args)
+			seen, twice := map[uint]bool{}, false
+			for _, a := range args {
+				twice = twice || seen[a.Index]
+				seen[a.Index] = true
+			}
+			// An empty mask is no condition.
+			solid := slices.DeleteFunc(slices.Clone(args), func(a specs.LinuxSeccompArg) bool {
+				return a.Op == specs.OpMaskedEqual && (a.Value == 0 || conv.narrow && uint32(a.Value) == 0)
+			})
+			if len(solid) < len(args) && (twice || len(solid) == 0) {
+				args, twice = nil, false
+			} else {
+				args = solid
+			}
+			if mux, part := partOf(name, column); part != 0 && mux == nr &&
+				(len(args) == 0 || int32(ret&0xffff0000) <= int32(def&0xffff0000)) {
+				n = nr
+				args, twice = []specs.LinuxSeccompArg{{Value: uint64(part), Op: specs.OpEqualTo}}, false
+			}
+			if n != nr || n < 0 || ret == def {
+				continue
+			}
+			switch {
+			case len(args) == 0:
+				always = append(always, verdict{ret, nil})
+			case twice:
+				for _, a := range args {
+					sometimes = append(sometimes, verdict{ret, []specs.LinuxSeccompArg{a}})
 				}
-				r := rule
-				if mux, part := int32(102), row.mux; column == 1 && part != 0 {
-					if part >= 0x80 {
-						mux, part = 117, part-0x80
-					}
-					if nr == mux && (len(r.Args) == 0 || int32(ret&0xffff0000) <= int32(def&0xffff0000)) {
-						n = nr
-						r.Args = []specs.LinuxSeccompArg{{Value: uint64(part), Op: specs.OpEqualTo}}
-					}
-				}
-				if n != nr || n < 0 || ret == def {
-					continue
-				}
-				if len(r.Args) == 0 {
-					always = append(always, verdict{ret, r})
-				} else {
-					sometimes = append(sometimes, verdict{ret, r})
-				}
+			default:
+				slices.SortFunc(args, func(a, b specs.LinuxSeccompArg) int { return int(a.Index) - int(b.Index) })
+				sometimes = append(sometimes, verdict{ret, args})
 			}
 		}
 	}
+	return always, sometimes, newest
+}
+
+func (v verdict) holds(c call, narrow bool) bool {
+	for _, a := range v.args {
+		if !refHolds(a, c.args[a.Index], narrow) {
+			return false
+		}
+	}
+	return true
+}
+
+// reference decides one call by walking the profile, the plain way.
+func reference(s *specs.LinuxSeccomp, goarch string, c call) uint32 {
+	conv, nr := conventionFor(s, goarch, c)
+	if conv == nil {
+		return 0x80000000
+	}
+	column, def := int(conv.column), refAction(s.DefaultAction, s.DefaultErrnoRet)
+	always, sometimes, newest := rulings(s, conv, nr)
 	if len(always) > 0 {
 		return always[0].ret
 	}
+	differ := slices.ContainsFunc(sometimes, func(v verdict) bool { return v.ret != sometimes[0].ret })
+	if differ {
+		slices.SortStableFunc(sometimes, func(a, b verdict) int { return before(a, b, conv.narrow) })
+	}
 	for _, v := range sometimes {
-		if refMatches(v.rule.Args, c, narrow) {
+		if v.holds(c, conv.narrow) {
 			return v.ret
 		}
 	}
-	plain := !(column == 2 && nr >= 512 && nr < 548) && !(column == 4 && nr >= 0xf0000 && nr < 0xf0010)
-	if plain && newest >= 0 && uint32(nr) > uint32(newest) && def&0xffff0000 == 0x50000 {
+	class := def & 0xffff0000
+	if newest < 0 || newest == 0 && conv.base == 0 || class == 0x7fff0000 || class == 0x7ffc0000 || class == 0x7ff00000 {
+		return def
+	}
+	own := column == colX32 && nr >= 512 && nr < 548 || column == colARM && nr >= 0xf0000 && nr < 0xf0010
+	below := c.nr < conv.base
+	if !own && !below && uint32(nr) > uint32(newest) || nr == 0 && (column == colS390 || column == colS390X) && len(sometimes) == 0 {
 		return 0x50000 | 38
 	}
 	return def
@@ -264,7 +346,7 @@ func randomProfile(r *rand.Rand, goarch string) *specs.LinuxSeccomp {
 		for range 1 + r.IntN(5) {
 			name := pick(r, pool)
 			if r.IntN(3) == 0 {
-				name = pick(r, syscallTable[:]).name
+				name = callName(r.IntN(syscalls))
 			}
 			if name == "write" {
 				continue
@@ -279,16 +361,20 @@ func randomProfile(r *rand.Rand, goarch string) *specs.LinuxSeccomp {
 }
 
 // randomCall makes a call that some rule is probably about.
-func randomCall(r *rand.Rand, s *specs.LinuxSeccomp) call {
-	column := r.IntN(columns)
-	c := call{arch: []uint32{auditX86_64, auditX86, auditX86_64, auditARM64, auditARM}[column]}
+func randomCall(r *rand.Rand, s *specs.LinuxSeccomp, goarch string) call {
+	conv := &conventions[r.IntN(len(conventions))]
+	if r.IntN(20) > 0 {
+		conv = conventionOf(pick(r, family(goarch)))
+	}
+	column := int(conv.column)
+	c := call{arch: conv.audit}
 	name := pick(r, pool)
 	if len(s.Syscalls) > 0 && r.IntN(4) > 0 {
 		name = pick(r, pick(r, s.Syscalls).Names)
 	}
 	c.nr = uint32(r.IntN(600))
-	if row, ok := byName[name]; ok && row.nr[column] >= 0 {
-		c.nr = uint32(row.nr[column])
+	if nr := numberOf(name, column); nr >= 0 {
+		c.nr = uint32(nr)
 	}
 	switch r.IntN(12) {
 	case 0:
@@ -296,13 +382,28 @@ func randomCall(r *rand.Rand, s *specs.LinuxSeccomp) call {
 	case 1:
 		c.nr = uint32(edge(r))
 	case 2:
-		c.nr = []uint32{102, 117, 0xf0001, 0xf0005, 0xf000f, 0xf0010}[r.IntN(6)]
+		c.nr = []uint32{0, 102, 117, 0xf0001, 0xf0005, 0xf000f, 0xf0010}[r.IntN(7)]
 	}
-	if column == colX32 {
-		c.nr |= x32Bit
+	if r.IntN(30) > 0 {
+		c.nr += conv.base
 	}
 	for i := range c.args {
 		c.args[i] = edge(r)
+	}
+	if r.IntN(3) == 0 {
+		c.args[0] = uint64(r.IntN(26))
+	}
+	// Often the very value of a rule, or next to it.
+	for _, rule := range s.Syscalls {
+		for _, a := range rule.Args {
+			if slices.Contains(rule.Names, name) && r.IntN(2) == 0 {
+				v := a.Value
+				if a.Op == specs.OpMaskedEqual {
+					v = a.ValueTwo | edge(r)&^a.Value
+				}
+				c.args[a.Index] = v + []uint64{0, 0, 0, 1, ^uint64(0)}[r.IntN(5)]
+			}
+		}
 	}
 	return c
 }
@@ -313,7 +414,7 @@ func TestAgainstReference(t *testing.T) {
 	verdicts := map[uint32]int{}
 	longest := 0
 	for range 2000 {
-		goarch := pick(r, []string{"amd64", "arm64"})
+		goarch := pick(r, goarches)
 		s := randomProfile(r, goarch)
 		f, err := Compile(s, goarch)
 		if err != nil {
@@ -322,7 +423,7 @@ func TestAgainstReference(t *testing.T) {
 		longest = max(longest, len(f.Insns))
 		sim := newSimulator(t, f.Insns)
 		for range 60 {
-			c := randomCall(r, s)
+			c := randomCall(r, s, goarch)
 			got, want := sim.run(t, c), reference(s, goarch, c)
 			if got != want {
 				t.Fatalf("seed %d: %s, %+x: verdict %#x, want %#x\n%s", seed, goarch, c, got, want, asJSON(s))

@@ -10,7 +10,9 @@
 //   - of several rules without conditions for one system call the first
 //     counts, and it hides every rule with conditions for that call, wherever
 //     that stands (hiding a rule of another action gives a warning);
-//   - rules with conditions are alternatives, tried in the profile's order;
+//   - rules with conditions are alternatives;
+//   - where such alternatives differ in action they are tried in libseccomp's
+//     order: those on later arguments first, then the most special comparison;
 //   - the conditions of one rule must all hold, unless two of them name the
 //     same argument: then each of them is a rule of its own;
 //   - on 32-bit architectures only the lower 32 bits of arguments and values
@@ -25,7 +27,8 @@ import (
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
 
-//go:generate go run generate.go
+//go:generate go run generate_table.go
+//go:generate go run generate_default.go
 
 // maxInsns is the kernel's BPF_MAXINSNS, the longest program it accepts.
 const maxInsns = 4096

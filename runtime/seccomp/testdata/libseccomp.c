@@ -1,5 +1,5 @@
 // Compiles a profile with libseccomp, for comparison. Reads lines:
-//   default ACTION | arch TOKEN | rule ACTION NAME [ARG OP A B]... | numbers TOKEN NAME
+//   default ACTION | optimize | arch TOKEN | rule ACTION NAME [ARG OP A B]... | numbers TOKEN NAME
 // with numbers in C notation; "numbers" prints a call's number at once, the
 // others end in a program on standard output.
 #include <seccomp.h>
@@ -30,19 +30,20 @@ int main(void) {
 				die("init", 0);
 			if ((rc = seccomp_attr_set(ctx, SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_KILL_PROCESS)))
 				die("badarch", rc);
+		} else if (!strcmp(w, "optimize")) {
+			if ((rc = seccomp_attr_set(ctx, SCMP_FLTATR_CTL_OPTIMIZE, 2)))
+				die("optimize", rc);
 		} else if (!strcmp(w, "arch")) {
 			unsigned arch = strtoul(strtok(NULL, " \n"), NULL, 0);
-			if (arch == seccomp_arch_native())
-				native = 1;
-			else if ((rc = seccomp_arch_add(ctx, arch)))
+			// The first is the machine's own, whatever this machine is.
+			if (!native)
+				seccomp_arch_remove(ctx, seccomp_arch_native());
+			native = 1;
+			if ((rc = seccomp_arch_add(ctx, arch)))
 				die("arch", rc);
 		} else if (!strcmp(w, "rule")) {
 			struct scmp_arg_cmp c[6];
 			unsigned n = 0;
-			if (!native) {
-				seccomp_arch_remove(ctx, seccomp_arch_native());
-				native = 1;
-			}
 			unsigned act = strtoul(strtok(NULL, " \n"), NULL, 0);
 			char *name = strtok(NULL, " \n"), *t;
 			while ((t = strtok(NULL, " \n"))) {
