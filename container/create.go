@@ -168,8 +168,11 @@ type newDir struct {
 // makeDir makes the directory of a new container. Until it has a record, the
 // lock is what keeps others from removing it as half made.
 func (e *Engine) makeDir() (newDir, error) {
-	for {
-		id := newID()
+	id := newID()
+	if e.early != nil {
+		id = e.early.id
+	}
+	for ; ; id = newID() {
 		if err := os.Mkdir(e.path(containerDir, id), 0o700); err != nil {
 			return newDir{}, err
 		}

@@ -22,7 +22,8 @@ var (
 )
 
 // Engine is the directories that hold all state. It has no process and no
-// open files: any number of Engines may work on the same directories at once.
+// open files, but for StartMonitor's: any number of Engines may work on the same
+// directories at once.
 type Engine struct {
 	Root    string // what survives a restart of the machine
 	RunRoot string // what does not
@@ -33,6 +34,8 @@ type Engine struct {
 	// monitor's removal of a --rm container; nil: this executable with
 	// --root and --runroot.
 	Self []string
+
+	early *waiting // a monitor whose container is not made yet
 }
 
 // The directories below Root and RunRoot.

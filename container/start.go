@@ -59,6 +59,7 @@ func (c *Container) Start(o StartOptions) error {
 		}
 		return nil
 	}
+	c.engine.Abandon()
 	failed := &StartError{Code: 125, Err: err}
 	errors.As(err, &failed)
 	c.closeAttached()
@@ -123,62 +124,21 @@ func (c *Container) start(o StartOptions) error {
 	if err := os.Remove(c.file(monitor.ExitFile)); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
 	}
-	var first *os.File
-	if o.Attach {
-		if c.attached, first, err = attach.Pair(); err != nil {
-			return err
-		}
-		defer first.Close()
-		if c.Settings.AutoRemove {
-			if err := c.attached.Removes(); err != nil {
-				return err
-			}
-		}
-	}
-	report, err := c.spawn(first)
+	w, err := c.engine.monitorFor(c, o)
 	if err != nil {
 		return err
 	}
-	defer report.Close()
-	return c.await(report)
-}
-
-// spawn starts the monitor, with its first client or nil, and returns the pipe
-// on which it reports.
-func (c *Container) spawn(first *os.File) (*os.File, error) {
-	program, err := monitorProgram()
-	if err != nil {
-		return nil, err
+	defer w.socket.Close()
+	if c.attached = w.client; c.attached != nil && c.Settings.AutoRemove {
+		if err := c.attached.Removes(); err != nil {
+			w.abandon()
+			return err
+		}
 	}
-	r, w, err := os.Pipe()
-	if err != nil {
-		return nil, err
+	if err := w.release(); err != nil {
+		return err
 	}
-	defer w.Close()
-	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
-	if err != nil {
-		r.Close()
-		return nil, err
-	}
-	defer null.Close()
-	files := []uintptr{null.Fd(), null.Fd(), null.Fd(), w.Fd()}
-	if first != nil {
-		files = append(files, first.Fd())
-	}
-	// Not os.StartProcess: its first use in a process tries pidfds on a child
-	// made for that.
-	pid, err := syscall.ForkExec(program, []string{program, "monitor", c.Dir()}, &syscall.ProcAttr{
-		Dir:   "/",
-		Env:   []string{defaultPath}, // nothing of the caller's environment is its business
-		Files: files,
-		Sys:   &syscall.SysProcAttr{Setsid: true},
-	})
-	if err != nil {
-		r.Close()
-		return nil, fmt.Errorf("start the monitor: %w", err)
-	}
-	go syscall.Wait4(pid, nil, 0, nil) // in case we live longer than the container
-	return r, nil
+	return c.await(w.socket)
 }
 
 // maxReport bounds what a monitor says.

@@ -19,7 +19,7 @@ func newCreate(c *cli) *cobra.Command {
 		Args:              atLeast(1),
 		ValidArgsFunction: c.completeImages,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			ctr, err := c.create(cmd, n, args)
+			ctr, err := c.create(cmd, n, args, nil)
 			if ctr != nil {
 				fmt.Fprintln(c.out, ctr.ID)
 			}
@@ -31,8 +31,9 @@ func newCreate(c *cli) *cobra.Command {
 }
 
 // create makes the container of the flags and the words IMAGE [COMMAND]
-// [ARG...]. With --plan it prints the plan and returns nil.
-func (c *cli) create(cmd *cobra.Command, n *creation, args []string) (*container.Container, error) {
+// [ARG...]; started says how it will be started, or is nil. With --plan it
+// prints the plan and returns nil.
+func (c *cli) create(cmd *cobra.Command, n *creation, args []string, started *container.StartOptions) (_ *container.Container, err error) {
 	if err := n.finish(args); err != nil {
 		return nil, err
 	}
@@ -51,6 +52,16 @@ func (c *cli) create(cmd *cobra.Command, n *creation, args []string) (*container
 	}
 	if n.plan {
 		return nil, c.printPlan(e, n, img)
+	}
+	if started != nil {
+		if err := e.StartMonitor(*started); err != nil {
+			return nil, err
+		}
+		defer func() {
+			if err != nil {
+				e.Abandon()
+			}
+		}()
 	}
 	ctr, err := e.Create(cmd.Context(), n.Settings, img)
 	if errors.Is(err, container.ErrNameTaken) {

@@ -47,7 +47,7 @@ func (c *cli) run(cmd *cobra.Command, n *creation, args []string, detach, sigPro
 			return exit(1, errNotTerminal)
 		}
 	}
-	ctr, err := c.create(cmd, n, args)
+	ctr, err := c.create(cmd, n, args, &container.StartOptions{Attach: !detach})
 	if err != nil || ctr == nil {
 		return err
 	}

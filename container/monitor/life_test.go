@@ -214,7 +214,7 @@ func TestAutoRemove(t *testing.T) {
 	}
 	t.Run("client", func(t *testing.T) {
 		t.Parallel()
-		b := newBox(t, "exit 0")
+		b := newBox(t, "sleep 0.3")
 		b.c.AutoRemove, b.c.Attached = remove(b), true
 		b.launch()
 		c := b.attach()

@@ -13,7 +13,9 @@ import (
 	"loper.run/container/logs"
 )
 
-// reportFd is the pipe to the engine that starts the monitor: see Failure.
+// reportFd is the socket to the engine that starts the monitor. A byte comes
+// from there when the container is ready to be started; see Failure for what
+// goes back.
 const reportFd = 3
 
 // clientFd is the first client's connection, when Config.Attached.
@@ -35,7 +37,12 @@ func run(dir string, e engine) int {
 		}
 		return s.serve()
 	}
+	// The byte stays until it is sure that protect does not start us anew.
+	if !released(unix.MSG_PEEK) {
+		return 0
+	}
 	err := e.protect(dir)
+	released(0)
 	var s *server
 	if err == nil {
 		unix.CloseOnExec(reportFd)
@@ -47,6 +54,17 @@ func run(dir string, e engine) int {
 	}
 	unix.Close(reportFd)
 	return s.serve()
+}
+
+// released waits until the engine says that the container is ready to be
+// started, and reports whether it is: the engine may have given it up.
+func released(flags int) bool {
+	for {
+		n, _, err := unix.Recvfrom(reportFd, make([]byte, 1), flags)
+		if err != unix.EINTR {
+			return err == nil && n == 1
+		}
+	}
 }
 
 // start runs the container and returns what serves it.

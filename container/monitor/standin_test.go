@@ -161,8 +161,13 @@ func (b *box) json(name string, v any) {
 func (b *box) launch() {
 	b.t.Helper()
 	b.json(ConfigFile, b.c)
-	r, w, err := os.Pipe()
+	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
 	if err != nil {
+		b.t.Fatal(err)
+	}
+	r, w := os.NewFile(uintptr(pair[0]), "report"), os.NewFile(uintptr(pair[1]), "monitor")
+	unix.SetNonblock(pair[1], false)
+	if _, err := r.Write([]byte{1}); err != nil {
 		b.t.Fatal(err)
 	}
 	null, _ := os.OpenFile("/dev/null", os.O_RDWR, 0)
