@@ -33,7 +33,7 @@ func bundle(t testing.TB, args ...string) Options {
 	}
 	dir := t.TempDir()
 	must(t, os.Chmod(dir, 0o755))
-	for d := dir; d != "/tmp" && d != "/"; d = filepath.Dir(d) {
+	for d := dir; d != os.TempDir() && d != "/"; d = filepath.Dir(d) {
 		must(t, os.Chmod(d, 0o755)) // a mapped root must reach it
 	}
 	root := filepath.Join(dir, "rootfs")
