@@ -24,7 +24,9 @@ func (c *compiler) enterCgroupNamespace() {
 // mountCgroup shows the container its own cgroups. On cgroup v1 they're
 // several: a tmpfs with a directory for each hierarchy.
 func (c *compiler) mountCgroup(m specs.Mount, o mountOptions, field string) error {
-	own := has(c.spec, specs.CgroupNamespace)
+	// A user namespace may mount the cgroups of a namespace that it owns. One
+	// that is joined may be the host's.
+	own := fresh(c.spec, specs.CgroupNamespace) || has(c.spec, specs.CgroupNamespace) && !has(c.spec, specs.UserNamespace)
 	group, unified := c.host.Groups[""]
 	switch {
 	case own && (c.host.Cgroup2 || m.Type == "cgroup2" || len(c.host.Cgroup1) == 0):
