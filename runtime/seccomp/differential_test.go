@@ -14,7 +14,7 @@ import (
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
 
-var randomProfiles = flag.Int("profiles", 600, "how many random profiles are compared with libseccomp")
+var randomProfiles = flag.Int("profiles", 400, "how many random profiles are compared with libseccomp")
 
 var scmpOps = map[specs.LinuxSeccompOperator]int{specs.OpNotEqual: 1, specs.OpLessThan: 2, specs.OpLessEqual: 3,
 	specs.OpEqualTo: 4, specs.OpGreaterEqual: 5, specs.OpGreaterThan: 6, specs.OpMaskedEqual: 7}
@@ -33,7 +33,9 @@ func scmpInput(s *specs.LinuxSeccomp, goarch string) string {
 	}
 	rules := 0
 	for _, rule := range s.Syscalls {
-		rules += len(rule.Names)
+		if refAction(rule.Action, rule.ErrnoRet) != def {
+			rules += len(rule.Names)
+		}
 	}
 	// Optimizing for another order of bytes it forgets to swap the default.
 	if rules > 32 && !conventionOf(own).bigEndian() {
@@ -98,6 +100,15 @@ func justified(always, sometimes []verdict, c call, narrow bool, ret, def uint32
 		}
 	}
 	return !any && ret == def
+}
+
+// swapBack repairs verdicts that libseccomp forgets to put into the order of
+// another machine's bytes.
+func swapBack(goarch string, ret uint32) uint32 {
+	if swapped := bits.ReverseBytes32(ret); goarch != "amd64" && !isVerdict(ret) && isVerdict(swapped) {
+		return swapped
+	}
+	return ret
 }
 
 // isVerdict tells whether a filter returns this.
@@ -167,10 +178,7 @@ func TestAgainstLibseccomp(t *testing.T) {
 		a, b := newSimulator(t, f.Insns), newSimulator(t, scmpProgram(t, raw, goarch))
 		for range 200 {
 			c := randomCall(r, s, goarch)
-			got, want := a.run(t, c), b.run(t, c)
-			if swapped := bits.ReverseBytes32(want); goarch != "amd64" && !isVerdict(want) && isVerdict(swapped) {
-				want = swapped // it forgets some when the order is not this machine's
-			}
+			got, want := a.run(t, c), swapBack(goarch, b.run(t, c))
 			n.verdicts++
 			conv, nr := conventionFor(s, goarch, c)
 			var always, sometimes []verdict

@@ -127,6 +127,8 @@ func collect(dirs []string) error {
 	for i, name := range []string{"breakpoint", "cacheflush", "usr26", "usr32", "set_tls", "get_tls"} {
 		set(name, "arm", armPrivate+1+i)
 	}
+	// There up to Linux 6.9.
+	set("_llseek", "parisc64", calls["_llseek"]["parisc"])
 	set("sync_file_range2", "arm", calls["arm_sync_file_range"]["arm"])
 
 	var b strings.Builder

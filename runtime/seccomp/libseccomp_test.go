@@ -1,6 +1,7 @@
 package seccomp
 
 import (
+	"context"
 	"fmt"
 	"os/exec"
 	"path/filepath"
@@ -8,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
@@ -35,14 +37,16 @@ func buildHelper(t testing.TB) string {
 }
 
 // ask returns nil when libseccomp refused a rule because an architecture had
-// the same one with another action.
+// the same one with another action, or did not come to an end.
 func ask(t testing.TB, exe, input string) []byte {
 	t.Helper()
-	cmd := exec.Command(exe)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, exe)
 	var stderr strings.Builder
 	cmd.Stdin, cmd.Stderr = strings.NewReader(input), &stderr
 	out, err := cmd.Output()
-	if cmd.ProcessState.ExitCode() == 3 {
+	if ctx.Err() != nil || cmd.ProcessState.ExitCode() == 3 {
 		return nil
 	}
 	if err != nil {
@@ -76,8 +80,8 @@ func scmpNumbers(t testing.TB, exe string) [][]int {
 }
 
 // unlike are calls of which Debian 12's libseccomp has other numbers than the
-// kernel's headers: a second name, one that came late, one that is not there.
-var unlike = map[specs.Arch]string{specs.ArchARM: "sync_file_range2", specs.ArchRISCV64: "riscv_hwprobe", specs.ArchPARISC64: "_llseek"}
+// kernel's headers: a second name, and one that came late.
+var unlike = map[specs.Arch]string{specs.ArchARM: "sync_file_range2", specs.ArchRISCV64: "riscv_hwprobe"}
 
 func TestNumbersAgainstLibseccomp(t *testing.T) {
 	all := scmpNumbers(t, buildHelper(t))

@@ -470,7 +470,7 @@ var syscallSlots = [columns][syscalls]uint16{
 		114, 278, 7, 4, 146,
 	},
 	colPARISC64: {
-		noSlot, 142, 149, 35, 320, 33, 51, 264, 124, noSlot, 27, noSlot, noSlot, noSlot, noSlot, noSlot, 134, 22, 341, noSlot, noSlot, 45, noSlot, 356,
+		140, 142, 149, 35, 320, 33, 51, 264, 124, noSlot, 27, noSlot, noSlot, noSlot, noSlot, noSlot, 134, 22, 341, noSlot, noSlot, 45, noSlot, 356,
 		451, 106, 107, 12, 15, 180, noSlot, 61, 324, noSlot, 257, noSlot, 256, noSlot, 258, noSlot, 255, noSlot, 120, 435, 6, 436, 31, 346,
 		8, noSlot, 129, 41, 63, 312, 224, 311, 225, noSlot, 297, 441, 226, noSlot, 304, 310, 11, 342, 1, 222, 287, 439, noSlot, 236,
 		305, 322, 323, 133, 94, 286, 452, 95, noSlot, 278, 472, 55, 202, 148, 243, 468, 469, 333, 246, 143, 2, 249, 431, 240,
