@@ -195,11 +195,11 @@ func (c *compiler) check() error {
 	if err != nil {
 		return fmt.Errorf("config.json: %w", err)
 	}
+	if err := checkNotify(c.spec.Linux.Seccomp); err != nil {
+		return err
+	}
 	c.filter = filter
 	c.warnings = append(c.warnings, filter.Warnings...)
-	if filter.Notify {
-		return badField("linux.seccomp", "SCMP_ACT_NOTIFY is not supported yet")
-	}
 	return nil
 }
 

@@ -75,7 +75,7 @@ func (c *Container) Exec(o ExecOptions) (_ *Process, err error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &starting{options: Options{Detached: o.Detached}, spec: spec, files: launch.Files{}, cgroup: m}
+	s := &starting{options: Options{Detached: o.Detached}, spec: spec, container: c, files: launch.Files{}, cgroup: m}
 	defer func() { closeAll(s.owned) }()
 	sub, err := c.subgroup(m, o.Cgroup)
 	if err != nil {
@@ -138,6 +138,10 @@ func (s *starting) execute(program *launch.Program, o ExecOptions) (*launch.Proc
 			err = setLimits(p.Pid(), o.Process, "process")
 		case announceTerminal:
 			err = o.Terminal()
+		case announceListener:
+			if err = passListener(p, s.spec.Linux.Seccomp, s.container.ociState(s.container.Status())); err == nil {
+				continue // it let the process go on
+			}
 		}
 		if err == nil {
 			err = p.Send()

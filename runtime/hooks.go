@@ -169,11 +169,7 @@ func (s *starting) hooks(p *launch.Process) error {
 
 // hookState is what a hook reads on its standard input.
 func (c *Container) hookState(status specs.ContainerState) []byte {
-	s := specs.State{Version: specs.Version, ID: c.state.ID, Status: status, Bundle: c.state.Bundle, Annotations: c.state.Annotations}
-	if status != specs.StateStopped {
-		s.Pid = c.state.Pid
-	}
-	data, _ := json.Marshal(s) // strings and numbers: can't fail
+	data, _ := json.Marshal(c.ociState(status)) // strings and numbers: can't fail
 	return data
 }
 

@@ -73,6 +73,10 @@ func (c *compiler) process(p *specs.Process, field string) error {
 	if c.set.Bound {
 		c.bind2parent()
 	}
+	late := p.NoNewPrivileges && !c.filter.Notify
+	if p.NoNewPrivileges && !late { // its maker has to hand the listener on
+		c.seccomp()
+	}
 	c.wait()
 	c.limitsByItself(p, field)
 	// Behind the filter there is nothing but the execve: it need not allow
@@ -80,7 +84,7 @@ func (c *compiler) process(p *specs.Process, field string) error {
 	if len(argv) > 0 {
 		c.add(launch.Op{Call: launch.Ready, Text: "begin the program"})
 	}
-	if p.NoNewPrivileges {
+	if late {
 		c.seccomp()
 	}
 	c.exec(p, argv, field)
@@ -274,19 +278,4 @@ func (c *compiler) exec(p *specs.Process, candidates []string, field string) {
 		}
 		c.add(op)
 	}
-}
-
-// seccomp loads the filter. Without no_new_privs that needs a capability, so
-// it comes before they're dropped; with it, as late as can be.
-func (c *compiler) seccomp() {
-	if len(c.filter.Insns) == 0 {
-		return
-	}
-	const setModeFilter = unix.SECCOMP_SET_MODE_FILTER
-	c.add(launch.Op{
-		Call: launch.Seccomp,
-		Args: []launch.Arg{launch.Flags(setModeFilter, "SECCOMP_SET_MODE_FILTER"), launch.Int(c.filter.Flags),
-			launch.Words(launch.Int(len(c.filter.Insns)), launch.Bytes(c.filter.Bytes()))},
-		Text: "load the seccomp filter", Field: "linux.seccomp",
-	})
 }

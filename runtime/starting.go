@@ -152,6 +152,11 @@ func (s *starting) launch() error {
 			if err := p.Send(); err != nil {
 				return err
 			}
+		case text == announceListener:
+			s.container.state.Pid = p.Pid()
+			if err := passListener(p, s.spec.Linux.Seccomp, s.container.ociState(specs.StateCreating)); err != nil {
+				return err
+			}
 		case text == announceHooks:
 			if err := s.hooks(p); err != nil {
 				return err

@@ -155,15 +155,15 @@ func (c *Container) Pid() int {
 }
 
 // State is the container's state (runtime-spec, "State").
-func (c *Container) State() (specs.State, error) {
-	s := specs.State{
-		Version: specs.Version, ID: c.state.ID, Bundle: c.state.Bundle, Annotations: c.state.Annotations,
-		Status: c.Status(),
-	}
-	if s.Status != specs.StateStopped {
+func (c *Container) State() (specs.State, error) { return c.ociState(c.Status()), nil }
+
+// ociState is the state of a container with the given status.
+func (c *Container) ociState(status specs.ContainerState) specs.State {
+	s := specs.State{Version: specs.Version, ID: c.state.ID, Status: status, Bundle: c.state.Bundle, Annotations: c.state.Annotations}
+	if status != specs.StateStopped {
 		s.Pid = c.state.Pid
 	}
-	return s, nil
+	return s
 }
 
 // StatusPaused is the status of a frozen container; runc and crun have it too.
