@@ -146,9 +146,7 @@ func Compile(spec *specs.Spec, host Host, set Settings) (*Compiled, error) {
 	if err := c.unsupported(); err != nil {
 		return nil, err
 	}
-	if err := c.unsupportedProcess(process, "process"); err != nil {
-		return nil, err
-	}
+	c.inVain(process, "process")
 	c.p.Namespaces, c.p.Preserve = c.ns.born, set.PreserveFDs
 	if err := c.planDevices(); err != nil {
 		return nil, err

@@ -22,9 +22,7 @@ func CompileExec(spec *specs.Spec, p *specs.Process, host Host, set Settings) (*
 	if err := validateProcess("process", p); err != nil {
 		return nil, err
 	}
-	if err := c.unsupportedProcess(p, "process"); err != nil {
-		return nil, err
-	}
+	c.inVain(p, "process")
 	c.oomScore(p, true)
 	c.joinCgroup()
 	c.cpus(p, "process")

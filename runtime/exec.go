@@ -97,6 +97,9 @@ func (c *Container) Exec(o ExecOptions) (_ *Process, err error) {
 	if err := s.streams(o.Stdin, o.Stdout, o.Stderr, o.ConsoleSocket); err != nil {
 		return nil, err
 	}
+	if err := s.openProc(&host, o.Process); err != nil {
+		return nil, err
+	}
 	pidfd, err := c.Pidfd()
 	if err != nil {
 		return nil, err

@@ -45,6 +45,7 @@ func (c *compiler) process(p *specs.Process, field string) error {
 		return err
 	}
 	c.streams(p, field)
+	c.labels(p, field)
 	if !c.set.NoKeyring {
 		c.add(launch.Op{
 			Call: launch.Keyctl, Args: []launch.Arg{launch.Flags(unix.KEYCTL_JOIN_SESSION_KEYRING, "KEYCTL_JOIN_SESSION_KEYRING"), launch.Int(0)},

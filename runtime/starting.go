@@ -84,6 +84,9 @@ func create(o Options, gate bool) (_ *Container, err error) {
 	if err := s.gather(gate); err != nil {
 		return nil, err
 	}
+	if err := s.openProc(&host, s.spec.Process); err != nil {
+		return nil, err
+	}
 	s.container.warnings = s.compiled.Warnings
 	o.traceProgram(s.compiled.Program)
 	if o.Before != nil {

@@ -21,9 +21,7 @@ func (c *compiler) unsupported() error {
 		return badField("linux.personality.domain", "unknown domain %q", l.Personality.Domain)
 	case len(l.TimeOffsets) > 0 && !fresh(c.spec, specs.TimeNamespace):
 		return badField("linux.timeOffsets", "needs a new time namespace")
-	case l.MountLabel != "" && c.host.SELinux:
-		return notSupported("linux.mountLabel")
-	case l.MountLabel != "":
+	case l.MountLabel != "" && !c.host.SELinux:
 		c.warn("linux.mountLabel", "has no effect: SELinux is off on this machine")
 	}
 	for clock, o := range l.TimeOffsets {
@@ -42,15 +40,9 @@ func (c *compiler) unsupported() error {
 	return nil
 }
 
-// unsupportedProcess does the same for a process.
-func (c *compiler) unsupportedProcess(p *specs.Process, field string) error {
-	switch {
-	case p.ApparmorProfile != "" && p.ApparmorProfile != "unconfined" && c.host.AppArmor:
-		return notSupported(field + ".apparmorProfile")
-	case p.SelinuxLabel != "" && c.host.SELinux:
-		return notSupported(field + ".selinuxLabel")
-	}
-	if p.ApparmorProfile != "" && !c.host.AppArmor {
+// inVain warns of what has no effect on a process.
+func (c *compiler) inVain(p *specs.Process, field string) {
+	if p.ApparmorProfile != "" && p.ApparmorProfile != "unconfined" && !c.host.AppArmor {
 		c.warn(field+".apparmorProfile", "has no effect: AppArmor is off on this machine")
 	}
 	if p.SelinuxLabel != "" && !c.host.SELinux {
@@ -59,7 +51,6 @@ func (c *compiler) unsupportedProcess(p *specs.Process, field string) error {
 	if c.host.SetgroupsDenied && len(p.User.AdditionalGids) > 0 {
 		c.warn(field+".user.additionalGids", "are left out: a user namespace of a single group has no others")
 	}
-	return nil
 }
 
 func notSupported(field string) error { return badField(field, "is not supported") }
