@@ -25,6 +25,8 @@ type Host struct {
 	OverlayByNames bool
 	// CgroupTasks is how many 'tasks' files the process writes itself into.
 	CgroupTasks int
+	// RdtTasks is how many of resctrl's.
+	RdtTasks int
 	// CgroupByParent tells that its parent moves it into its groups.
 	CgroupByParent bool
 	// Cgroup1 lists the cgroup v1 hierarchies; empty on cgroup v2.
@@ -156,9 +158,10 @@ func Compile(spec *specs.Spec, host Host, set Settings) (*Compiled, error) {
 	c.leaveLock()
 	c.oomScore(process, !c.ns.user)
 	c.joinCgroup()
-	c.cpus(process, "process")
+	c.joinRdt()
 	c.enterNamespaces()
 	c.awaitCgroup()
+	c.cpus(process, "process")
 	c.add(quiet, launch.Op{Call: launch.Umask, Args: []launch.Arg{launch.Int(0)}, Text: "give files the modes that are asked for"})
 	c.enterCgroupNamespace()
 	c.stopPropagation()

@@ -25,7 +25,7 @@ func CompileExec(spec *specs.Spec, p *specs.Process, host Host, set Settings) (*
 	c.inVain(p, "process")
 	c.oomScore(p, true)
 	c.joinCgroup()
-	c.cpus(p, "process")
+	c.joinRdt()
 	c.add(quiet)
 	var flags uintptr
 	for _, ns := range spec.Linux.Namespaces {
@@ -46,6 +46,7 @@ func CompileExec(spec *specs.Spec, p *specs.Process, host Host, set Settings) (*
 		c.add(launch.Op{Call: launch.Fork, Args: []launch.Arg{launch.Int(0)}, Text: "go on in the container's pid namespace"})
 	}
 	c.awaitCgroup()
+	c.cpus(p, "process")
 	c.root = c.p.NewSlot()
 	c.add(launch.Op{
 		Call: launch.Openat, Args: []launch.Arg{launch.Int(unix.AT_FDCWD), launch.String("/"), launch.Flags(unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, "O_PATH|O_DIRECTORY")},

@@ -84,7 +84,11 @@ func (c *Container) Exec(o ExecOptions) (_ *Process, err error) {
 	if err := s.openCgroup(sub); err != nil {
 		return nil, err
 	}
+	if err := s.reopenRdt(); err != nil {
+		return nil, err
+	}
 	host := lookAtHost(spec, o.Process)
+	host.RdtTasks = s.rdtTasks
 	host.CgroupTasks, host.CgroupByParent = s.tasks, s.byParent
 	set := Settings{Bound: !o.Detached, AskTerminal: o.Terminal != nil, PreserveFDs: o.PreserveFDs}
 	if set.Shed, err = s.protectSelf(spec); err != nil {

@@ -166,6 +166,9 @@ func (c *Container) Delete(force bool) error {
 			return err
 		}
 	}
+	if err := c.removeRdt(); err != nil && !force {
+		return fmt.Errorf("remove the resctrl group: %w", err)
+	}
 	var spec *specs.Spec
 	if c.state.Poststop {
 		if spec, err = c.Spec(); err != nil && !force {

@@ -125,6 +125,9 @@ func Validate(spec *specs.Spec) error {
 	if len(spec.Linux.UIDMappings)+len(spec.Linux.GIDMappings) > 0 && !seen[specs.UserNamespace] {
 		return badField("linux.uidMappings", "needs a user namespace")
 	}
+	if err := validateIntelRdt(spec.Linux.IntelRdt); err != nil {
+		return err
+	}
 	if err := validateHooks(spec); err != nil {
 		return err
 	}

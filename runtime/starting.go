@@ -26,6 +26,7 @@ type starting struct {
 	files     launch.Files
 	owned     []*os.File // closed when the start is over
 	tasks     int        // how many 'tasks' files the process writes itself into
+	rdtTasks  int        // how many of resctrl's
 	sub       cgroup.Sub // the groups below the container's that it enters
 	byParent  bool       // it is moved into its groups
 	into      *os.File   // the cgroup v2 directory that it is born in, or nil
@@ -71,7 +72,11 @@ func create(o Options, gate bool) (_ *Container, err error) {
 	if err := s.openCgroup(nil); err != nil {
 		return nil, err
 	}
+	if err := s.makeRdt(); err != nil {
+		return nil, err
+	}
 	host := lookAtHost(s.spec, s.spec.Process)
+	host.RdtTasks = s.rdtTasks
 	host.CgroupTasks, host.CgroupByParent = s.tasks, s.byParent
 	host.lookAtCgroups(s.spec, s.cgroup.Paths())
 	set := o.settings(gate)
@@ -94,6 +99,9 @@ func create(o Options, gate bool) (_ *Container, err error) {
 	}
 	if err := s.launch(); err != nil {
 		return nil, s.explain(err)
+	}
+	if err := s.container.keepRdt(s.spec.Linux.IntelRdt); err != nil {
+		return nil, err
 	}
 	if !gate {
 		if err := s.container.poststart(s.spec); err != nil {
@@ -212,6 +220,9 @@ func (s *starting) undo(cause error) error {
 		if err != nil {
 			return fmt.Errorf("%w (and its cgroup could not be removed: %v)", cause, err)
 		}
+	}
+	if err := s.container.removeRdt(); err != nil {
+		return fmt.Errorf("%w (and its resctrl group could not be removed: %v)", cause, err)
 	}
 	s.container.poststop(s.spec)
 	os.RemoveAll(s.container.dir)

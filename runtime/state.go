@@ -36,6 +36,7 @@ type state struct {
 	Gate        []operation       `json:"gate,omitempty"` // what is left to do at start
 	GateFirst   int               `json:"gateFirst,omitempty"`
 	Poststop    bool              `json:"poststop,omitempty"` // config.json has hooks for the end
+	IntelRdt    *rdtGroups        `json:"intelRdt,omitempty"`
 }
 
 // operation is what an error message needs to know of a launch.Op.

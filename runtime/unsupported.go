@@ -11,8 +11,6 @@ import (
 func (c *compiler) unsupported() error {
 	l := c.spec.Linux
 	switch {
-	case l.IntelRdt != nil:
-		return notSupported("linux.intelRdt")
 	case len(l.NetDevices) > 0:
 		return notSupported("linux.netDevices")
 	case l.Personality != nil && len(l.Personality.Flags) > 0:
