@@ -88,7 +88,7 @@ func (s *starting) makeRdt() error {
 		if err := c.saveState(); err != nil {
 			return err
 		}
-		if err := root.Mkdir(c.rdtMonitor(), 0o755); err != nil {
+		if err := root.MkdirAll(c.rdtMonitor(), 0o755); err != nil {
 			c.state.IntelRdt.Monitor = false
 			return badField(rdtField+".enableMonitoring", "%w%s", err, rdtReason(root))
 		}
@@ -150,13 +150,19 @@ func shareRdt(root *os.Root, group string, r *specs.LinuxIntelRdt) error {
 }
 
 func writeRdt(root *os.Root, name, text string) error {
-	f, err := root.OpenFile(name, os.O_WRONLY, 0)
+	f, err := openRdtFile(root, name)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
 	_, err = f.WriteString(text)
 	return err
+}
+
+// openRdtFile opens a file of a group, which the kernel made with it. (In the
+// tests' tree it is made here.)
+func openRdtFile(root *os.Root, name string) (*os.File, error) {
+	return root.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o644)
 }
 
 // maxRdtFile bounds what is read of a file of resctrl.

@@ -30,7 +30,7 @@ func (s *starting) openRdt(root *os.Root) error {
 		names = append(names, path.Join(s.container.rdtMonitor(), "tasks"))
 	}
 	for _, name := range names {
-		f, err := root.OpenFile(name, os.O_WRONLY, 0)
+		f, err := openRdtFile(root, name)
 		if err != nil {
 			return badField(rdtField, "%w", err)
 		}

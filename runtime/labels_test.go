@@ -59,7 +59,7 @@ write($N, "u:r:t:s0:c1,c2", 14)  # label the program u:r:t:s0:c1,c2 [process.sel
 		`"context", "u:object_r:f:s0:c1,c2", 0)  # mount devpts on /dev/pts: its label`,
 		`"context", "u:object_r:f:s0:c1,c2", 0)  # mount tmpfs on /dev/shm: its label`,
 		`"context", "u:object_r:f:s0:c1,c2", 0)  # mask /proc/acpi: its label`,
-		`fsetxattr($N, "security.selinux", "u:object_r:f:s0:c1,c2", 21, 0) EOPNOTSUPP  # label the message queues [linux.mountLabel]`,
+		`fsetxattr($N, "security.selinux", "u:object_r:f:s0:c1,c2", 21, 0) ENOTSUP  # label the message queues [linux.mountLabel]`,
 		`"context", "u:o:mine:s0", 0)  # mount tmpfs on /own: option`,
 	} {
 		if !strings.Contains(got, want) {

@@ -177,7 +177,9 @@ func (c *compiler) mountFilesystem(m specs.Mount, o mountOptions, kind, field st
 	}
 	c.fsconfig(fs, "source", source, text, field+".source")
 	c.filesystemOptions(fs, o, text, field+".options")
+	c.mountLabel(fs, kind, o.data, text)
 	mount := c.fsmount(fs, attrs, text, field)
+	c.labelQueue(kind, mount)
 	for _, h := range hostCopies {
 		if h.kind == kind && has(c.spec, specs.UserNamespace) && !fresh(c.spec, h.shows) && !c.running {
 			c.insteadCopy(first, mount, h.path, o, text, field)

@@ -82,6 +82,7 @@ func (c *compiler) maskPath(p, field string) {
 		Call: launch.Fsconfig, Args: []launch.Arg{launch.Result(fs), launch.Flags(unix.FSCONFIG_SET_STRING, "SET_STRING"), launch.String("nr_inodes"), launch.String("1"), launch.Int(0)},
 		Text: text, Field: field,
 	})
+	c.mountLabel(fs, "tmpfs", nil, text)
 	mount := c.fsmount(fs, unix.MOUNT_ATTR_RDONLY|unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NODEV|unix.MOUNT_ATTR_NOEXEC, text, field)
 	hide := moveMount(mount, dir, text, field)
 	hide.Skip = len(hideFile)
