@@ -239,10 +239,8 @@ func BenchmarkCompileDefault(b *testing.B) {
 }
 
 func BenchmarkCompileDockers(b *testing.B) {
-	s, err := moby.GetDefaultProfile(&specs.Spec{Process: &specs.Process{Capabilities: &specs.LinuxCapabilities{Bounding: dockerCaps}}})
-	if err != nil {
-		b.Fatal(err)
-	}
+	s := dockersProfile(b)
+	b.ReportAllocs()
 	for b.Loop() {
 		if _, err := Compile(s, runtime.GOARCH); err != nil {
 			b.Fatal(err)

@@ -18,7 +18,12 @@ import (
 const childEnv = "SECCOMP_TEST_CHILD"
 
 func TestMain(m *testing.M) {
-	if mode := os.Getenv(childEnv); mode != "" {
+	switch mode := os.Getenv(childEnv); mode {
+	case "":
+	case "cold":
+		coldChild()
+		return
+	default:
 		child(mode)
 		return
 	}
