@@ -71,6 +71,7 @@ func (c *creation) options(g *global, args []string) (*runtime.Options, error) {
 	}
 	o := &runtime.Options{
 		Root: g.root, ID: id, Bundle: bundle, Spec: spec, Config: config, NoKeyring: c.noKeyring, NoPivot: c.noPivot, Trace: g.trace(),
+		SystemdCgroup: g.systemdCgroup, NoCgroup: g.cgroupManager == "disabled", Rootless: g.rootlessCgroup,
 		Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr,
 	}
 	if o.PreserveFDs, err = c.preserved(activated(spec)); err != nil {

@@ -19,6 +19,7 @@ type execution struct {
 	started
 	processFile, cwd, user string
 	apparmor, label        string
+	cgroup                 []string
 	env, caps              []string
 	gids                   []uint
 	tty, detach, paused    bool
@@ -43,6 +44,7 @@ func execCommand() command {
 			f.StringVar(&e.label, "process-label", "", "SELinux label")
 			f.Bool("no-new-privs", false, "keep it from gaining privileges by its execve, or (=false) let it")
 			e.noNewPrivs = f.Lookup("no-new-privs")
+			f.StringArrayVar(&e.cgroup, "cgroup", nil, "cgroup below the container's: a path, or on cgroup v1 CONTROLLER:PATH")
 			f.BoolVar(&e.paused, "ignore-paused", false, "allow it in a paused container")
 			e.started.flags(f)
 		},
@@ -81,7 +83,7 @@ func (e *execution) run(g *global, args []string) error {
 	if err != nil {
 		return err
 	}
-	o := runtime.ExecOptions{Process: p, Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr, Detached: e.detach, PreserveFDs: preserve, Paused: e.paused}
+	o := runtime.ExecOptions{Process: p, Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr, Detached: e.detach, PreserveFDs: preserve, Cgroup: e.cgroup, Paused: e.paused}
 	switch {
 	case p.Terminal && e.detach && e.consoleSocket == "":
 		return errors.New("a terminal for a detached process needs --console-socket")

@@ -21,6 +21,7 @@ type global struct {
 	rootless, cgroupManager string
 	criu                    string
 	debug, systemdCgroup    bool
+	rootlessCgroup          *bool // nil: as the caller's rights are
 	logFile                 *os.File
 }
 
@@ -52,9 +53,11 @@ func (g *global) open() (err error) {
 		return fmt.Errorf("--cgroup-manager %q: cgroupfs, systemd and disabled are known", g.cgroupManager)
 	}
 	if g.rootless != "auto" {
-		if _, err := strconv.ParseBool(g.rootless); err != nil {
+		without, err := strconv.ParseBool(g.rootless)
+		if err != nil {
 			return fmt.Errorf("--rootless %q: true, false and auto are known", g.rootless)
 		}
+		g.rootlessCgroup = &without
 	}
 	if g.root, err = filepath.Abs(g.root); err != nil {
 		return err

@@ -30,7 +30,7 @@ type command struct {
 func commands() []func() command {
 	return []func() command{
 		createCommand, startCommand, runCommand, execCommand, stateCommand, killCommand, deleteCommand,
-		pauseCommand, resumeCommand, psCommand,
+		pauseCommand, resumeCommand, updateCommand, psCommand, eventsCommand, mountsCommand,
 		listCommand, specCommand, planCommand,
 	}
 }

@@ -8,25 +8,29 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// running holds the flags of run.
+// running holds the flags of run and restore.
 type running struct {
 	creation
 	detach, keep, noSubreaper bool
+	// make makes the container and starts its program.
+	make func(*runtime.Options) (*runtime.Container, *notifier, error)
 }
 
 func runCommand() command {
-	var r running
+	r := running{make: makeRunning}
 	return command{
 		name: "run", args: "ID", short: "Create a container, start it and wait for its end",
-		long: "The exit status is that of the container's program, or 128 and the number of the signal that ended it.",
-		flags: func(f *pflag.FlagSet) {
-			r.creation.flags(f)
-			f.BoolVarP(&r.detach, "detach", "d", false, "don't wait for its end")
-			f.BoolVar(&r.keep, "keep", false, "don't delete the container at its end")
-			f.BoolVar(&r.noSubreaper, "no-subreaper", false, "don't become the parent of processes that lose theirs")
-		},
-		run: r.run,
+		long:  "The exit status is that of the container's program, or 128 and the number of the signal that ended it.",
+		flags: r.flags,
+		run:   r.run,
 	}
+}
+
+func (r *running) flags(f *pflag.FlagSet) {
+	r.creation.flags(f)
+	f.BoolVarP(&r.detach, "detach", "d", false, "don't wait for its end")
+	f.BoolVar(&r.keep, "keep", false, "don't delete the container at its end")
+	f.BoolVar(&r.noSubreaper, "no-subreaper", false, "don't become the parent of processes that lose theirs")
 }
 
 func (r *running) run(g *global, args []string) error {
@@ -56,7 +60,7 @@ func (r *running) run(g *global, args []string) error {
 			orphans = adoptOrphans(o.Spec)
 		}
 	}
-	made, notify, err := makeRunning(o)
+	made, notify, err := r.make(o)
 	if err != nil {
 		return err
 	}
