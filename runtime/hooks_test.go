@@ -137,7 +137,6 @@ func TestFailingHooks(t *testing.T) {
 func TestUnsupportedIsRefused(t *testing.T) {
 	number := int64(1)
 	for field, change := range map[string]func(s *specs.Spec, h *Host){
-		"linux.netDevices: is not supported":       func(s *specs.Spec, _ *Host) { s.Linux.NetDevices = map[string]specs.LinuxNetDevice{"x": {}} },
 		"linux.personality.domain: unknown domain": func(s *specs.Spec, _ *Host) { s.Linux.Personality = &specs.LinuxPersonality{Domain: "x"} },
 		"linux.timeOffsets: needs a new time": func(s *specs.Spec, _ *Host) {
 			s.Linux.TimeOffsets = map[string]specs.LinuxTimeOffset{"boottime": {Secs: number}}

@@ -13,24 +13,22 @@ import (
 // cloneNewTime is CLONE_NEWTIME, which only unshare and clone3 take.
 const cloneNewTime = unix.CLONE_NEWTIME
 
+// namespaceTypes are the specification's, and the CLONE_ flags for them.
+var namespaceTypes = [...]struct {
+	name specs.LinuxNamespaceType
+	flag uintptr
+}{
+	{specs.CgroupNamespace, unix.CLONE_NEWCGROUP}, {specs.IPCNamespace, unix.CLONE_NEWIPC}, {specs.MountNamespace, unix.CLONE_NEWNS},
+	{specs.NetworkNamespace, unix.CLONE_NEWNET}, {specs.PIDNamespace, unix.CLONE_NEWPID}, {specs.TimeNamespace, cloneNewTime},
+	{specs.UserNamespace, unix.CLONE_NEWUSER}, {specs.UTSNamespace, unix.CLONE_NEWUTS},
+}
+
+// namespaceFlag is 0 for a type that there isn't.
 func namespaceFlag(t specs.LinuxNamespaceType) uintptr {
-	switch t {
-	case specs.UserNamespace:
-		return unix.CLONE_NEWUSER
-	case specs.PIDNamespace:
-		return unix.CLONE_NEWPID
-	case specs.MountNamespace:
-		return unix.CLONE_NEWNS
-	case specs.NetworkNamespace:
-		return unix.CLONE_NEWNET
-	case specs.IPCNamespace:
-		return unix.CLONE_NEWIPC
-	case specs.UTSNamespace:
-		return unix.CLONE_NEWUTS
-	case specs.CgroupNamespace:
-		return unix.CLONE_NEWCGROUP
-	case specs.TimeNamespace:
-		return cloneNewTime
+	for i := range namespaceTypes {
+		if namespaceTypes[i].name == t {
+			return namespaceTypes[i].flag
+		}
 	}
 	return 0
 }
@@ -88,6 +86,12 @@ func planNamespaces(list []specs.LinuxNamespace, privileged bool) namespaces {
 	return n
 }
 
+// announced tells whether the parent, which has something to do with the new
+// namespaces, has to be told that they are there: the clone didn't make them.
+func (n namespaces) announced(devices bool) bool {
+	return (n.user || devices) && n.later != 0 || n.time
+}
+
 // has tells whether a spec gives the container a namespace other than the
 // caller's.
 func has(spec *specs.Spec, t specs.LinuxNamespaceType) bool {
@@ -136,12 +140,16 @@ func (c *compiler) enterNamespaces() {
 	if n.time {
 		c.add(launch.Op{Call: launch.Unshare, Args: []launch.Arg{launch.Int(cloneNewTime)}, Text: "make the time namespace", Field: "linux.namespaces"})
 	}
-	if n.user || n.time {
-		if n.later != 0 || n.time {
-			c.add(launch.Op{Call: launch.Announce, Text: announceUser})
-		}
+	devices := len(c.spec.Linux.NetDevices) > 0
+	if n.announced(devices) {
+		c.add(launch.Op{Call: launch.Announce, Text: announceUser})
+	}
+	switch {
+	case n.user || n.time:
 		c.handed = c.await("wait for the id mappings")
-	} else if len(c.handovers) > 0 {
+	case devices:
+		c.handed = c.await("wait for the network devices")
+	case len(c.handovers) > 0:
 		c.handed = c.await("wait for the mounts")
 	}
 	if has(c.spec, specs.UserNamespace) {

@@ -1,6 +1,7 @@
 package runtime
 
 import (
+	"errors"
 	"os"
 	"slices"
 
@@ -61,6 +62,13 @@ func sendMounts(p *launch.Process, mounts []*os.File) error {
 	for chunk := range slices.Chunk(mounts[first:], launch.MaxFiles) {
 		if err == nil {
 			err = p.Send(chunk...)
+		}
+	}
+	if errors.Is(err, unix.EPIPE) || errors.Is(err, unix.ECONNRESET) {
+		// It failed before it came here, and said why.
+		var failed *launch.Error
+		if _, said := p.Next(); errors.As(said, &failed) {
+			return said
 		}
 	}
 	return err

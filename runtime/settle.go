@@ -15,9 +15,13 @@ import (
 // settle gives the new process what only its parent can: the ids of its user
 // namespace, its standing with the OOM killer, and the prepared mounts.
 func (s *starting) settle(p *launch.Process) error {
-	if s.ns.user && s.ns.later != 0 || s.ns.time {
+	devices := len(s.spec.Linux.NetDevices) > 0
+	if s.ns.announced(devices) {
 		if text, err := p.Next(); err != nil || text != announceUser {
-			return errors.Join(err, errors.New("the new namespaces didn't come up"))
+			if err == nil {
+				err = errors.New("the new namespaces didn't come up")
+			}
+			return err
 		}
 	}
 	if s.ns.user {
@@ -35,7 +39,10 @@ func (s *starting) settle(p *launch.Process) error {
 			return err
 		}
 	}
-	if !s.ns.user && !s.ns.time && len(s.compiled.Handovers) == 0 {
+	if err := s.moveDevices(p); err != nil {
+		return err
+	}
+	if !s.ns.user && !s.ns.time && !devices && len(s.compiled.Handovers) == 0 {
 		return nil
 	}
 	var user *os.File

@@ -131,6 +131,9 @@ func Validate(spec *specs.Spec) error {
 	if err := validateHooks(spec); err != nil {
 		return err
 	}
+	if err := validateNetDevices(spec); err != nil {
+		return err
+	}
 	if spec.Process == nil {
 		return nil
 	}

@@ -31,6 +31,8 @@ type starting struct {
 	byParent  bool       // it is moved into its groups
 	into      *os.File   // the cgroup v2 directory that it is born in, or nil
 	grouped   bool       // the cgroups are this container's
+	network   *os.File   // the container's network namespace, if devices go there
+	moved     []movedDevice
 }
 
 func create(o Options, gate bool) (_ *Container, err error) {
@@ -208,6 +210,9 @@ func (s *starting) explain(err error) error {
 func (s *starting) undo(cause error) error {
 	if p := s.container.process; p != nil {
 		p.Abort()
+	}
+	if err := s.returnDevices(); err != nil {
+		cause = fmt.Errorf("%w (and %v)", cause, err)
 	}
 	if s.grouped {
 		err := s.cgroup.Kill(unix.SIGKILL)

@@ -11,8 +11,6 @@ import (
 func (c *compiler) unsupported() error {
 	l := c.spec.Linux
 	switch {
-	case len(l.NetDevices) > 0:
-		return notSupported("linux.netDevices")
 	case l.Personality != nil && len(l.Personality.Flags) > 0:
 		return badField("linux.personality.flags[0]", "unknown flag %q: the specification has none", l.Personality.Flags[0])
 	case l.Personality != nil && l.Personality.Domain != specs.PerLinux && l.Personality.Domain != specs.PerLinux32:
