@@ -51,16 +51,23 @@ func beforePivot(spec *specs.Spec) bool {
 	return len(prestart(h))+len(h.CreateRuntime)+len(h.CreateContainer)+len(h.StartContainer) > 0
 }
 
-// validateHooks checks what all hooks must have.
-func validateHooks(spec *specs.Spec) error {
-	h := hooksOf(spec)
-	for _, kind := range []struct {
-		name string
-		list []specs.Hook
-	}{
+// hookKind is one of the kinds of hooks and those that a config.json has.
+type hookKind struct {
+	name string
+	list []specs.Hook
+}
+
+// hookKinds are all kinds, in the order in which they run.
+func hookKinds(h specs.Hooks) [6]hookKind {
+	return [...]hookKind{
 		{"prestart", prestart(h)}, {"createRuntime", h.CreateRuntime}, {"createContainer", h.CreateContainer},
 		{"startContainer", h.StartContainer}, {"poststart", h.Poststart}, {"poststop", h.Poststop},
-	} {
+	}
+}
+
+// validateHooks checks what all hooks must have.
+func validateHooks(spec *specs.Spec) error {
+	for _, kind := range hookKinds(hooksOf(spec)) {
 		for i, hook := range kind.list {
 			field := fmt.Sprintf("hooks.%s[%d]", kind.name, i)
 			if !filepath.IsAbs(hook.Path) {

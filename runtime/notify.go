@@ -22,7 +22,12 @@ func (s *starting) notify() error {
 	if err := os.Mkdir(dir, 0o755); err != nil {
 		return err
 	}
-	if err := os.Chmod(dir, 0o755); err != nil { // container root may be another user, whatever the umask
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	if err := d.Chmod(0o755); err != nil { // container root may be another user, whatever the umask
 		return err
 	}
 	s.spec.Mounts = append(s.spec.Mounts, specs.Mount{

@@ -36,32 +36,29 @@ const (
 	flagWaitKillableRecv = 1 << 5
 )
 
+// actions are those of the specification.
+var actions = [...]struct {
+	name specs.LinuxSeccompAction
+	ret  uint32
+}{
+	{specs.ActAllow, retAllow}, {specs.ActErrno, retErrno}, {specs.ActKill, retKillThread}, {specs.ActKillProcess, retKillProcess},
+	{specs.ActKillThread, retKillThread}, {specs.ActLog, retLog}, {specs.ActNotify, retNotify}, {specs.ActTrace, retTrace}, {specs.ActTrap, retTrap},
+}
+
 // action returns a filter's return value for an action. The field names are
 // for errors; errnoRet is nil when the profile has none.
 func action(act specs.LinuxSeccompAction, errnoRet *uint, actField, errnoField string) (uint32, error) {
-	var ret uint32
-	switch act {
-	case specs.ActKill, specs.ActKillThread:
-		ret = retKillThread
-	case specs.ActKillProcess:
-		ret = retKillProcess
-	case specs.ActTrap:
-		ret = retTrap
-	case specs.ActErrno:
-		ret = retErrno
-	case specs.ActTrace:
-		ret = retTrace
-	case specs.ActAllow:
-		ret = retAllow
-	case specs.ActLog:
-		ret = retLog
-	case specs.ActNotify:
-		ret = retNotify
-	case "":
+	if act == "" {
 		return 0, fmt.Errorf("%s: missing", actField)
-	default:
+	}
+	known := 0
+	for known < len(actions) && actions[known].name != act {
+		known++
+	}
+	if known == len(actions) {
 		return 0, fmt.Errorf("%s: unknown action %q", actField, act)
 	}
+	ret := actions[known].ret
 	limit := uint(maxErrno)
 	switch ret {
 	case retTrace:
@@ -89,6 +86,18 @@ func strictness(ret uint32) int32 {
 	return int32(ret & retClass) // KILL_PROCESS is negative
 }
 
+// tsync is a flag for processes with several threads; this one has one.
+const tsync specs.LinuxSeccompFlag = "SECCOMP_FILTER_FLAG_TSYNC"
+
+// filterFlags are the flags of the specification, and an older one.
+var filterFlags = [...]struct {
+	name specs.LinuxSeccompFlag
+	bits uintptr
+}{
+	{specs.LinuxSeccompFlagLog, flagLog}, {specs.LinuxSeccompFlagSpecAllow, flagSpecAllow}, {tsync, 0},
+	{specs.LinuxSeccompFlagWaitKillableRecv, flagWaitKillableRecv},
+}
+
 // flags translates linux.seccomp.flags.
 func (p *profile) flags() (uintptr, error) {
 	var bits uintptr
@@ -96,21 +105,17 @@ func (p *profile) flags() (uintptr, error) {
 		bits |= flagNewListener
 	}
 	for i, f := range p.spec.Flags {
-		switch f {
-		case "SECCOMP_FILTER_FLAG_TSYNC":
-		case specs.LinuxSeccompFlagLog:
-			bits |= flagLog
-		case specs.LinuxSeccompFlagSpecAllow:
-			bits |= flagSpecAllow
-		case specs.LinuxSeccompFlagWaitKillableRecv:
-			// The kernel refuses it for filters that notify nobody.
-			if p.notify {
-				bits |= flagWaitKillableRecv
-			} else {
-				p.warn("linux.seccomp.flags[%d]: %s ignored: no rule has %s", i, f, specs.ActNotify)
-			}
-		default:
+		known := 0
+		for known < len(filterFlags) && filterFlags[known].name != f {
+			known++
+		}
+		switch {
+		case known == len(filterFlags):
 			return 0, fmt.Errorf("linux.seccomp.flags[%d]: unknown flag %q", i, f)
+		case f == specs.LinuxSeccompFlagWaitKillableRecv && !p.notify: // the kernel refuses it then
+			p.warn("linux.seccomp.flags[%d]: %s ignored: no rule has %s", i, f, specs.ActNotify)
+		default:
+			bits |= filterFlags[known].bits
 		}
 	}
 	return bits, nil

@@ -20,6 +20,15 @@ const (
 	maskedEqual
 )
 
+// operators are those of the specification.
+var operators = [...]struct {
+	name specs.LinuxSeccompOperator
+	op   operator
+}{
+	{specs.OpNotEqual, notEqual}, {specs.OpLessThan, less}, {specs.OpLessEqual, lessEqual}, {specs.OpEqualTo, equal},
+	{specs.OpGreaterEqual, greaterEqual}, {specs.OpGreaterThan, greater}, {specs.OpMaskedEqual, maskedEqual},
+}
+
 // condition tests one argument. For maskedEqual value is the mask and masked
 // what must remain.
 type condition struct {
@@ -34,27 +43,18 @@ func newCondition(a specs.LinuxSeccompArg) (condition, error) {
 	if a.Index > 5 {
 		return c, fmt.Errorf("index: %d is above 5", a.Index)
 	}
-	switch a.Op {
-	case specs.OpNotEqual:
-		c.op = notEqual
-	case specs.OpLessThan:
-		c.op = less
-	case specs.OpLessEqual:
-		c.op = lessEqual
-	case specs.OpEqualTo:
-		c.op = equal
-	case specs.OpGreaterEqual:
-		c.op = greaterEqual
-	case specs.OpGreaterThan:
-		c.op = greater
-	case specs.OpMaskedEqual:
-		c.op, c.masked = maskedEqual, a.ValueTwo&a.Value
-	case "":
+	if a.Op == "" {
 		return c, fmt.Errorf("op: missing")
-	default:
-		return c, fmt.Errorf("op: unknown operator %q", a.Op)
 	}
-	return c, nil
+	for _, o := range operators {
+		if o.name == a.Op {
+			if c.op = o.op; c.op == maskedEqual {
+				c.masked = a.ValueTwo & a.Value
+			}
+			return c, nil
+		}
+	}
+	return c, fmt.Errorf("op: unknown operator %q", a.Op)
 }
 
 // empty tells that a condition always holds.

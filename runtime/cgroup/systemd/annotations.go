@@ -10,8 +10,8 @@ import (
 	"github.com/godbus/dbus/v5"
 )
 
-// annotation is the beginning of annotations that are properties of the unit, as runc and crun have them.
-const annotation = "org.systemd.property."
+// Annotation is the beginning of annotations that are properties of the unit, as runc and crun have them.
+const Annotation = "org.systemd.property."
 
 // own are the properties that decide what the container is and may, and so are not an annotation's to set.
 var own = [...]string{"PIDs", "PIDFDs", "Slice", "Delegate", "DelegateControllers", "DevicePolicy", "DeviceAllow", "BPFProgram",
@@ -22,7 +22,7 @@ var own = [...]string{"PIDs", "PIDFDs", "Slice", "Delegate", "DelegateController
 func FromAnnotations(annotations map[string]string) ([]Property, error) {
 	var all []Property
 	for _, key := range slices.Sorted(maps.Keys(annotations)) {
-		name, ok := strings.CutPrefix(key, annotation)
+		name, ok := strings.CutPrefix(key, Annotation)
 		if !ok || name == "" {
 			continue
 		}
