@@ -22,30 +22,36 @@ func scoped(t *testing.T) (Options, string) {
 	if _, err := os.Lstat("/run/systemd/system"); err != nil {
 		t.Skip("needs systemd: ", err)
 	}
-	busybox, err := os.ReadFile("/bin/busybox")
-	if err != nil {
-		t.Skip("needs /bin/busybox of Debian's busybox-static: ", err)
-	}
 	var o Options
 	if userns.Privileged() {
 		o = bundle(t, "sleep", "1000")
 	} else {
-		dir := t.TempDir()
-		root := filepath.Join(dir, "rootfs")
-		must(t, os.MkdirAll(filepath.Join(root, "bin"), 0o755))
-		for _, name := range []string{"sh", "cat", "sleep", "echo", "test"} {
-			must(t, os.WriteFile(filepath.Join(root, "bin", name), busybox, 0o755))
-		}
-		spec := exampleSpec(t, true)
-		spec.Root = &specs.Root{Path: root}
-		spec.Process.Terminal = false
-		spec.Process.Args = []string{"sleep", "1000"}
-		o = Options{Root: filepath.Join(dir, "state"), ID: id(t), Bundle: dir, Spec: spec}
+		o = userBundle(t, "sleep", "1000")
 	}
 	o.Detached, o.SystemdCgroup = true, true
 	o.Spec.Linux.CgroupsPath = "loper-test.slice:box:" + o.ID
 	o.Config = encode(t, o.Spec)
 	return o, "box-" + o.ID + ".scope"
+}
+
+// userBundle is bundle for an ordinary user, who is root inside.
+func userBundle(t *testing.T, args ...string) Options {
+	t.Helper()
+	busybox, err := os.ReadFile("/bin/busybox")
+	if err != nil {
+		t.Skip("needs /bin/busybox of Debian's busybox-static: ", err)
+	}
+	dir := t.TempDir()
+	root := filepath.Join(dir, "rootfs")
+	must(t, os.MkdirAll(filepath.Join(root, "bin"), 0o755))
+	for _, name := range []string{"sh", "cat", "sleep", "echo", "test"} {
+		must(t, os.WriteFile(filepath.Join(root, "bin", name), busybox, 0o755))
+	}
+	spec := exampleSpec(t, true)
+	spec.Root = &specs.Root{Path: root}
+	spec.Process.Terminal = false
+	spec.Process.Args = args
+	return Options{Root: filepath.Join(dir, "state"), ID: id(t), Bundle: dir, Spec: spec, Config: encode(t, spec)}
 }
 
 // systemctl asks the systemd that scoped uses.

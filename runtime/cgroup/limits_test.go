@@ -263,7 +263,8 @@ func TestV2FilesOfATree(t *testing.T) {
 
 func TestNobodyIsBornUnderALimitOfZero(t *testing.T) {
 	m := fakeV2(t, "pids", "pids.max")
-	for limit, born := range map[int64]bool{0: false, 1: true, -1: true} {
+	for _, limit := range []int64{0, 1, -1} {
+		born := limit != 0
 		if err := m.Create(&specs.LinuxResources{Pids: &specs.LinuxPids{Limit: &limit}}); err != nil {
 			t.Fatal(err)
 		}
