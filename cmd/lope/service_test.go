@@ -1,6 +1,7 @@
 package main
 
 import (
+	"debug/elf"
 	"fmt"
 	"net"
 	"os"
@@ -76,6 +77,12 @@ func init() {
 // testProgram makes the container's program this test binary.
 func (b *box) testProgram(variable string) {
 	b.t.Helper()
+	if f, err := elf.Open(os.Args[0]); err == nil {
+		defer f.Close()
+		if libraries, _ := f.ImportedLibraries(); len(libraries) > 0 {
+			b.t.Skip("needs a static test program: CGO_ENABLED=0")
+		}
+	}
 	binary, err := os.ReadFile(os.Args[0])
 	b.must(err)
 	b.must(os.WriteFile(filepath.Join(b.bundle, "rootfs/bin/self"), binary, 0o755))
