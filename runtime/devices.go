@@ -153,8 +153,15 @@ func (c *compiler) makeDevice(d device) {
 	c.checkDevice(launch.Result(parent), name, d, text) // something is there already
 	c.p.Ops[made].Skip = len(c.p.Ops) - made - 1
 	if d.uid != 0 || d.gid != 0 {
+		// By a descriptor that was looked at: another's file may be there by now.
+		node := c.p.NewSlot()
 		c.add(launch.Op{
-			Call: launch.Fchownat, Args: []launch.Arg{launch.Result(parent), launch.String(name), launch.Int(d.uid), launch.Int(d.gid), launch.Flags(unix.AT_SYMLINK_NOFOLLOW, "AT_SYMLINK_NOFOLLOW")},
+			Call: launch.Openat, Args: []launch.Arg{launch.Result(parent), launch.String(name), launch.Flags(unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC, "O_PATH|O_NOFOLLOW")},
+			Result: node, Text: text, Field: d.field,
+		})
+		c.checkDevice(launch.Result(node), "", d, text)
+		c.add(launch.Op{
+			Call: launch.Fchownat, Args: []launch.Arg{launch.Result(node), launch.String(""), launch.Int(d.uid), launch.Int(d.gid), launch.Flags(unix.AT_EMPTY_PATH, "AT_EMPTY_PATH")},
 			Text: text, Field: d.field,
 		})
 	}

@@ -33,7 +33,9 @@ func (c *compiler) terminal() {
 		Call: launch.OpenTree, Args: []launch.Arg{launch.Result(c.console), launch.String(""), launch.Flags(unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC|unix.AT_EMPTY_PATH, "OPEN_TREE_CLONE|AT_EMPTY_PATH")},
 		Result: tree, Text: text, Field: "process.terminal",
 	})
-	c.add(moveMount(tree, c.ensure("/dev/console", false, "process.terminal"), text, "process.terminal"))
+	// Behind a link it would cover something else (CVE-2025-52565).
+	console := c.place("/dev/console", unix.S_IFREG|0o644, true, "process.terminal")
+	c.add(moveMount(tree, console, text, "process.terminal"))
 }
 
 // openTerminal opens a new pty in the devpts below the container's root and
