@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"slices"
 
 	"loper.run/internal/userns"
 	"loper.run/launch"
@@ -63,7 +64,33 @@ func (s *starting) makeCgroup() error {
 		return limitError(err)
 	}
 	s.grouped = true
-	return nil
+	if s.options.SystemdCgroup {
+		return nil // there is no group yet
+	}
+	return s.giveCgroup()
+}
+
+// giveCgroup makes the container's user the owner of its group, if the container may write to it: a group in a cgroup
+// namespace of its own, with a writable mount (runtime-spec, config-linux.md, "Cgroup ownership").
+func (s *starting) giveCgroup() error {
+	if s.spec.Process == nil || !fresh(s.spec, specs.CgroupNamespace) || !slices.ContainsFunc(s.spec.Mounts, func(m specs.Mount) bool {
+		return m.Source == "cgroup" && m.Destination == "/sys/fs/cgroup" && !slices.Contains(m.Options, "ro")
+	}) {
+		return nil
+	}
+	uid := s.spec.Process.User.UID
+	if has(s.spec, specs.UserNamespace) {
+		mapped, ok := hostID(s.spec.Linux.UIDMappings, uid)
+		if !ok {
+			return nil // also of a user namespace that is joined, whose mappings are not here
+		}
+		uid = mapped
+	}
+	err := s.cgroup.Delegate(int(uid))
+	if errors.Is(err, fs.ErrPermission) && s.options.rootless() {
+		return nil // an ordinary user gives nothing away
+	}
+	return err
 }
 
 // limitError names config.json when a limit in it can't be set.
@@ -97,6 +124,11 @@ func (s *starting) openCgroup(sub cgroup.Sub) error {
 func (s *starting) enterCgroup(p *launch.Process) error {
 	if err := s.cgroup.Add(p.Pid(), s.sub); err != nil {
 		return limitError(err)
+	}
+	if s.options.SystemdCgroup {
+		if err := s.giveCgroup(); err != nil {
+			return err
+		}
 	}
 	return p.Send()
 }

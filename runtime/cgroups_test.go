@@ -220,3 +220,30 @@ func TestUserWithoutCgroup(t *testing.T) {
 		t.Error("with a limit it runs")
 	}
 }
+
+// A container that may write to its group on v2 owns it and can make groups below; its limits stay out of reach.
+func TestCgroupIsGiven(t *testing.T) {
+	if cgroup.Detect() != cgroup.V2 {
+		t.Skip("needs root and cgroup v2")
+	}
+	for _, writable := range []bool{true, false} {
+		got := sh(t, func(o *Options) {
+			for i, m := range o.Spec.Mounts {
+				if m.Type == "cgroup" && writable {
+					o.Spec.Mounts[i].Options = []string{"nosuid", "noexec", "nodev", "rw"}
+				}
+			}
+			mappedUser(o)
+			mappedRoot(t, o)
+			o.Spec.Linux.Resources.Pids = tasks(20).Pids
+		}, `cd /sys/fs/cgroup; mkdir=/bin/busybox; $mkdir mkdir sub 2>/dev/null && echo made; echo max 2>/dev/null >pids.max && echo lifted
+			stat -c '%u %n' . cgroup.procs pids.max; [ -d sub ] && $mkdir rmdir sub`)
+		want := "made\n0 .\n0 cgroup.procs\n65534 pids.max"
+		if !writable {
+			want = "65534 .\n65534 cgroup.procs\n65534 pids.max"
+		}
+		if got != want {
+			t.Errorf("writable %v:\n%s\nwant\n%s", writable, got, want)
+		}
+	}
+}

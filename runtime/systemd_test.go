@@ -122,14 +122,23 @@ func TestSystemd(t *testing.T) {
 			}
 		}
 	}
-	show(map[string]string{"MemoryMax": "67108864", "TasksMax": "100", "CPUQuotaPerSecUSec": "500ms", "Delegate": "yes", "TimeoutStopUSec": "7s", "DefaultDependencies": "no"})
-	dir := c.state.Cgroups[""]
+	dir, v1 := c.state.Cgroups["memory"], true
+	memoryProperty, memoryFile, cpuFile, cpuMax := "MemoryLimit", "memory.limit_in_bytes", "cpu.cfs_quota_us", "50000"
+	if dir == "" {
+		dir, v1 = c.state.Cgroups[""], false
+		memoryProperty, memoryFile, cpuFile, cpuMax = "MemoryMax", "memory.max", "cpu.max", "50000 100000"
+	}
+	show(map[string]string{memoryProperty: "67108864", "TasksMax": "100", "CPUQuotaPerSecUSec": "500ms", "Delegate": "yes", "TimeoutStopUSec": "7s", "DefaultDependencies": "no"})
 	file := func(name string) string {
-		data, err := os.ReadFile(filepath.Join(dir, name))
+		at := dir
+		if controller, _, _ := strings.Cut(name, "."); v1 {
+			at = c.state.Cgroups[controller]
+		}
+		data, err := os.ReadFile(filepath.Join(at, name))
 		must(t, err)
 		return strings.TrimSpace(string(data))
 	}
-	for name, want := range map[string]string{"memory.max": "67108864", "pids.max": "100", "cpu.max": "50000 100000"} {
+	for name, want := range map[string]string{memoryFile: "67108864", "pids.max": "100", cpuFile: cpuMax} {
 		if got := file(name); got != want {
 			t.Errorf("%s: %s, want %s", name, got, want)
 		}
@@ -146,15 +155,15 @@ func TestSystemd(t *testing.T) {
 		}
 	}
 	devices("at first")
-	if got := inside(t, c, "cat /proc/self/cgroup"); !strings.HasSuffix(got, ":/") && !strings.HasSuffix(got, unit) {
+	if got := inside(t, c, "cat /proc/self/cgroup") + "\n"; strings.Count(got, ":/\n")+strings.Count(got, unit+"\n") < strings.Count(got, "\n") {
 		t.Errorf("exec is in %s", got)
 	}
 	systemctl(t, "daemon-reload")
 	devices("after a daemon-reload")
 	limit, tasks = 128<<20, 0
 	must(t, c.Update(&specs.LinuxResources{Memory: &specs.LinuxMemory{Limit: &limit}, Pids: &specs.LinuxPids{Limit: &tasks}}))
-	show(map[string]string{"MemoryMax": "134217728", "TasksMax": "1", "CPUQuotaPerSecUSec": "500ms"})
-	if got := file("memory.max") + " " + file("pids.max"); got != "134217728 0" {
+	show(map[string]string{memoryProperty: "134217728", "TasksMax": "1", "CPUQuotaPerSecUSec": "500ms"})
+	if got := file(memoryFile) + " " + file("pids.max"); got != "134217728 0" {
 		t.Errorf("after an update: %s", got)
 	}
 	if got := inside(t, c, "echo there"); got != "there" {
@@ -168,17 +177,21 @@ func TestSystemd(t *testing.T) {
 	devices("after an update")
 	systemctl(t, "daemon-reload")
 	devices("after that and a daemon-reload")
-	show(map[string]string{"MemoryMax": "134217728", "TasksMax": "50"})
+	show(map[string]string{memoryProperty: "134217728", "TasksMax": "50"})
 	must(t, c.Pause())
 	if s := c.Status(); s != StatusPaused {
 		t.Errorf("paused: %s", s)
 	}
 	must(t, c.Resume())
-	if s, err := c.Stats(); err != nil || s.Memory.Usage == 0 || s.Memory.Limit != 128<<20 || s.Pids.Limit != 50 || s.CPU.Pressure == nil {
+	if s, err := c.Stats(); err != nil || s.Memory.Usage == 0 || s.Memory.Limit != 128<<20 || s.Pids.Limit != 50 || (s.CPU.Pressure == nil) != v1 {
 		t.Errorf("statistics %+v, %v", s, err)
 	}
 	must(t, os.Mkdir(filepath.Join(dir, "sub"), 0o755))
-	if got := inside(t, c, "cat /proc/self/cgroup", "sub"); !strings.HasSuffix(got, "/sub") {
+	group := "sub"
+	if v1 {
+		group = "memory:sub"
+	}
+	if got := inside(t, c, "cat /proc/self/cgroup", group); !strings.Contains(got+"\n", "/sub\n") {
 		t.Errorf("exec --cgroup sub is in %q", got)
 	}
 	if _, err := c.Exec(ExecOptions{Process: o.Spec.Process, Cgroup: []string{"../x"}}); err == nil {
@@ -226,7 +239,7 @@ func TestSystemdDefaultsAndFailure(t *testing.T) {
 	if !userns.Privileged() {
 		want = "/user.slice/lope-"
 	}
-	if dir := c.state.Cgroups[""]; !strings.Contains(dir, want+o.ID+".scope") {
+	if dir := c.state.Cgroups[""] + c.state.Cgroups["memory"]; !strings.Contains(dir, want+o.ID+".scope") {
 		t.Errorf("the group is %s", dir)
 	}
 	must(t, c.Delete(true))

@@ -275,11 +275,12 @@ func (s *scope) Destroy() error {
 		return nil
 	}
 	err := s.ask(func(b *systemd.Bus) error { return b.Stop(s.unit.Name) })
-	// What systemd does not know of, or can't be asked to remove, is removed here.
+	// What systemd does not know of, or can't be asked to remove, is removed here. Of a unit without a group nothing
+	// stays, also where systemd doesn't answer.
 	if filesErr := s.Manager.Destroy(); filesErr != nil {
-		err = errors.Join(err, filesErr)
+		return errors.Join(err, filesErr)
 	}
-	return err
+	return nil
 }
 
 // A new group has nobody in it before Add.

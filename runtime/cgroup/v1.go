@@ -6,7 +6,6 @@ import (
 	"io/fs"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
@@ -217,43 +216,6 @@ func (m *v1) current(file string) string {
 	}
 	text, _ := g.read(file)
 	return text
-}
-
-// adopt makes those groups that systemd did not make for its unit, sets all limits, and moves the unit's first process
-// into them.
-func (m *v1) adopt(pid int, r *specs.LinuxResources) error {
-	all, err := m.limits(r)
-	if err != nil {
-		return err
-	}
-	devices, err := m.devices(r)
-	if err != nil {
-		return err
-	}
-	for i := range m.groups {
-		g := &m.groups[i]
-		var each func(level) error
-		if slices.Contains(g.controllers, "cpuset") {
-			each = func(l level) error { return inheritCpuset(l, r) }
-		}
-		var undo []made // Destroy removes them, whether systemd made them or not
-		dir, created, err := g.mkdirs(&undo, each)
-		if err != nil {
-			return err
-		}
-		err = g.set(dir, all)
-		if err == nil && devices.of == g {
-			err = devices.write(dir, created)
-		}
-		unix.Close(dir)
-		if err == nil {
-			err = g.write("cgroup.procs", strconv.Itoa(pid))
-		}
-		if err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // checkUnused refuses a group that was there before and in which another container may live: whoever shares a group

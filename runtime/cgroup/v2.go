@@ -3,7 +3,6 @@ package cgroup
 import (
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -190,35 +189,6 @@ func (m *v2) current(file string) string {
 	return text
 }
 
-// adopt sets the limits of a group that systemd made, and has the groups above hand down what systemd doesn't know.
-func (m *v2) adopt(r *specs.LinuxResources) error {
-	rules, err := deviceRules(r)
-	if err != nil {
-		return err
-	}
-	var undo []made
-	var failed enabled
-	dir, created, err := m.mkdirs(&undo, func(l level) error { return failed.enable(l.parent) })
-	if err == nil {
-		defer unix.Close(dir)
-		if created {
-			err = fmt.Errorf("systemd did not make the cgroup %s", m.path())
-		}
-	}
-	if err == nil {
-		err = m.set(dir, r, failed)
-	}
-	if err == nil {
-		if err = setDeviceFilter(dir, deviceFilter(rules)); err != nil {
-			err = fmt.Errorf("cgroup %s: %w", m.path(), err)
-		}
-	}
-	if err != nil {
-		takeBack(undo)
-	}
-	return err
-}
-
 func (m *v2) Unit() *Unit { return nil }
 
 func (m *v2) Add(pid int, sub Sub) error {
@@ -303,29 +273,3 @@ func (m *v2) Destroy() error {
 }
 
 func (m *v2) Paths() map[string]string { return map[string]string{"": m.path()} }
-
-// Delegate gives the directory and the files of /sys/kernel/cgroup/delegate to uid, and no others: with them the
-// container could lift its own limits.
-func (m *v2) Delegate(uid int) error {
-	names := []string{"cgroup.procs", "cgroup.subtree_control", "cgroup.threads"}
-	if b, err := os.ReadFile("/sys/kernel/cgroup/delegate"); err == nil {
-		names = strings.Fields(string(b))
-	}
-	for _, name := range append(names, "") {
-		if name != "" && checkName(name) != nil {
-			continue
-		}
-		fd, err := m.open(name, unix.O_PATH)
-		if name != "" && gone(err) {
-			continue
-		} else if err != nil {
-			return err
-		}
-		err = unix.Fchownat(fd, "", uid, -1, unix.AT_EMPTY_PATH)
-		unix.Close(fd)
-		if err != nil {
-			return fmt.Errorf("give %s of cgroup %s to user %d: %w", name, m.path(), uid, err)
-		}
-	}
-	return nil
-}
