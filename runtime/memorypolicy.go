@@ -55,6 +55,9 @@ func (c *compiler) memoryPolicy() error {
 		}
 	}
 	op := launch.Op{Call: launch.SetMempolicy, Args: []launch.Arg{launch.Flags(value, name), launch.Int(0), launch.Int(0)}, Text: "set the memory policy " + name, Field: field}
+	if m.Mode == specs.MpolWeightedInterleave {
+		op.Text += ", which Linux 6.9 has,"
+	}
 	if len(nodes) > 0 {
 		// The kernel leaves the last bit out.
 		op.Args[1], op.Args[2] = launch.Bytes(nodes.bytes()), launch.Int(64*len(nodes)+1)

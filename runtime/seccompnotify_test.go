@@ -127,7 +127,7 @@ func notifying(path string, calls ...string) *specs.LinuxSeccomp {
 func TestSeccompNotify(t *testing.T) {
 	for _, noNewPrivileges := range []bool{true, false} {
 		for _, own := range []bool{false, true} {
-			t.Run(fmt.Sprintf("no new privileges %v, own ids %v", noNewPrivileges, own), func(t *testing.T) {
+			t.Run(fmt.Sprintf("no new privileges %v own ids %v", noNewPrivileges, own), func(t *testing.T) {
 				a := startAgent(t, unix.EDQUOT)
 				before := openFiles(t)
 				o := bundle(t, "sh", "-c", "busybox mkdir /made; busybox sleep 60")
@@ -184,7 +184,10 @@ func TestSeccompNotify(t *testing.T) {
 				c.Release()
 				out.Close()
 				goruntime.GC()
-				waitFor(t, "no descriptor is left over", func() bool { return openFiles(t) <= before })
+				waitFor(t, "no descriptor is left over", func() bool { return len(openFiles(t)) <= len(before) })
+				if after := openFiles(t); len(after) > len(before) {
+					t.Errorf("before %q, after %q", before, after)
+				}
 			})
 		}
 	}
@@ -254,11 +257,15 @@ func TestSeccompNotifyFails(t *testing.T) {
 	}
 }
 
-func openFiles(t *testing.T) int {
+func openFiles(t *testing.T) (list []string) {
 	t.Helper()
 	entries, err := os.ReadDir("/proc/self/fd")
 	must(t, err)
-	return len(entries)
+	for _, e := range entries {
+		to, _ := os.Readlink("/proc/self/fd/" + e.Name())
+		list = append(list, to)
+	}
+	return list
 }
 
 func readLine(t *testing.T, r *os.File) string {
