@@ -1,15 +1,8 @@
 package runtime
 
 import (
-	"context"
-	"encoding/json"
 	"fmt"
-	"io"
-	"os"
-	"os/exec"
 	"path/filepath"
-	"strings"
-	"time"
 
 	"loper.run/launch"
 
@@ -91,7 +84,7 @@ func (c *compiler) hooksBeforePivot() {
 	given := c.p.Await("wait for the hooks", 2)
 	c.hooks = hookSlots{given[0], given[1]}
 	for i, h := range hooksOf(c.spec).CreateContainer {
-		c.spawnHook(h, c.hooks.creating, fmt.Sprintf("hooks.createContainer[%d]", i))
+		c.spawnHook(h, true, c.hooks.creating, fmt.Sprintf("hooks.createContainer[%d]", i))
 	}
 }
 
@@ -101,16 +94,24 @@ func (c *compiler) hooksAtStart() {
 		return
 	}
 	for i, h := range hooksOf(c.spec).StartContainer {
-		c.spawnHook(h, c.hooks.created, fmt.Sprintf("hooks.startContainer[%d]", i))
+		c.spawnHook(h, false, c.hooks.created, fmt.Sprintf("hooks.startContainer[%d]", i))
 	}
 }
 
 // spawnHook compiles a process that becomes the hook, and the wait for its
-// success. An alarm ends one that takes too long.
-func (c *compiler) spawnHook(h specs.Hook, state launch.Slot, field string) {
+// success. An alarm ends one that takes too long. One that is a file of the
+// host begins in the root file system, as one of the container does in the
+// program's working directory.
+func (c *compiler) spawnHook(h specs.Hook, outside bool, state launch.Slot, field string) {
 	pid, status := c.p.NewSlot(), c.p.NewBuffer()
 	text := "run the hook " + h.Path
 	at := c.p.Add(launch.Op{Call: launch.Spawn, Result: pid, Text: text, Field: field})
+	if outside {
+		c.add(
+			launch.Op{Call: launch.Fchdir, Args: []launch.Arg{launch.Result(c.root)}, Text: text, Field: field},
+			launch.Op{Call: launch.Umask, Args: []launch.Arg{launch.Int(0o022)}, Text: text, Field: field},
+		)
+	}
 	c.add(launch.Op{Call: launch.Lseek, Args: []launch.Arg{launch.Result(state), launch.Int(0), launch.Int(unix.SEEK_SET)}, Text: text, Field: field})
 	for i, from := range []launch.Arg{launch.Result(state), launch.Input(hookNull), launch.Input(hookNull)} {
 		c.add(launch.Op{Call: launch.Dup3, Args: []launch.Arg{from, launch.Int(i), launch.Int(0)}, Text: text, Field: field})
@@ -145,127 +146,4 @@ func hookArgs(h specs.Hook) []string {
 		return []string{h.Path}
 	}
 	return h.Args
-}
-
-// hooks runs the hooks before the pivot and gives the program what its own
-// ones need.
-func (s *starting) hooks(p *launch.Process) error {
-	s.container.state.Pid = p.Pid()
-	// Prestart hooks once belonged to the start; they still hear of a created
-	// container.
-	state, createdState := s.container.hookState(specs.StateCreating), s.container.hookState(specs.StateCreated)
-	h := hooksOf(s.spec)
-	if err := runHooks("prestart", prestart(h), createdState); err != nil {
-		return err
-	}
-	if err := runHooks("createRuntime", h.CreateRuntime, state); err != nil {
-		return err
-	}
-	creating, err := memory(state)
-	if err != nil {
-		return err
-	}
-	defer creating.Close()
-	created, err := memory(createdState)
-	if err != nil {
-		return err
-	}
-	defer created.Close()
-	return p.Send(creating, created)
-}
-
-// hookState is what a hook reads on its standard input.
-func (c *Container) hookState(status specs.ContainerState) []byte {
-	data, _ := json.Marshal(c.ociState(status)) // strings and numbers: can't fail
-	return data
-}
-
-// memory is a file that lies nowhere, at its beginning.
-func memory(content []byte) (*os.File, error) {
-	fd, err := unix.MemfdCreate("hook", unix.MFD_CLOEXEC)
-	if err != nil {
-		return nil, os.NewSyscallError("memfd_create", err)
-	}
-	f := os.NewFile(uintptr(fd), "hook")
-	_, err = f.Write(content)
-	if err == nil {
-		_, err = f.Seek(0, io.SeekStart)
-	}
-	if err != nil {
-		f.Close()
-		return nil, err
-	}
-	return f, nil
-}
-
-// runHooks runs hooks of the runtime's namespaces, one after the other, until
-// one fails.
-func runHooks(kind string, hooks []specs.Hook, state []byte) error {
-	for i, h := range hooks {
-		if err := runHook(h, state); err != nil {
-			return badField(fmt.Sprintf("hooks.%s[%d]", kind, i), "%w", err)
-		}
-	}
-	return nil
-}
-
-// maxHookOutput bounds what is kept of a failed hook's words.
-const maxHookOutput = 1 << 10
-
-func runHook(h specs.Hook, state []byte) error {
-	ctx, cancel := context.Background(), func() {}
-	if h.Timeout != nil {
-		ctx, cancel = context.WithTimeout(ctx, time.Duration(*h.Timeout)*time.Second)
-	}
-	defer cancel()
-	in, err := memory(state)
-	if err != nil {
-		return err
-	}
-	defer in.Close()
-	said, err := memory(nil)
-	if err != nil {
-		return err
-	}
-	defer said.Close()
-	cmd := exec.CommandContext(ctx, h.Path)
-	cmd.Args, cmd.Env = hookArgs(h), append([]string{}, h.Env...) // an empty list is no reason to take the caller's
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = in, said, said
-	err = cmd.Run()
-	switch {
-	case err == nil:
-		return nil
-	case ctx.Err() != nil:
-		return fmt.Errorf("the hook %s took longer than %d s", h.Path, *h.Timeout)
-	}
-	words := make([]byte, maxHookOutput)
-	n, _ := said.ReadAt(words, 0)
-	if text := strings.Join(strings.Fields(string(words[:n])), " "); text != "" {
-		return fmt.Errorf("the hook %s failed: %w: %s", h.Path, err, text)
-	}
-	return fmt.Errorf("the hook %s failed: %w", h.Path, err)
-}
-
-// poststart runs the hooks of a container whose program runs. One that fails
-// ends the container.
-func (c *Container) poststart(spec *specs.Spec) error {
-	if len(hooksOf(spec).Poststart) == 0 {
-		return nil
-	}
-	return runHooks("poststart", hooksOf(spec).Poststart, c.hookState(specs.StateRunning))
-}
-
-// poststop runs the hooks of a container that is gone. One that fails keeps no
-// other from running.
-func (c *Container) poststop(spec *specs.Spec) {
-	hooks := hooksOf(spec).Poststop
-	if len(hooks) == 0 {
-		return
-	}
-	state := c.hookState(specs.StateStopped)
-	for i := range hooks {
-		if err := runHook(hooks[i], state); err != nil {
-			c.warnings = append(c.warnings, fmt.Sprintf("hooks.poststop[%d]: %v", i, err))
-		}
-	}
 }

@@ -157,6 +157,12 @@ func (c *Container) Delete(force bool) error {
 			return err
 		}
 	}
+	return c.destroy(force)
+}
+
+// destroy removes what is left of a container whose processes have ended, and
+// runs its hooks for that.
+func (c *Container) destroy(force bool) error {
 	m, err := c.Cgroup()
 	if err != nil && !force {
 		return err

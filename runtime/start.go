@@ -130,15 +130,37 @@ func (c *Container) Start() error {
 	}
 	spec, specErr := c.Spec()
 	if err != nil || specErr != nil {
+		if hookFailed(err) {
+			return c.fail(err)
+		}
 		if specErr == nil {
 			err = execError(err, spec.Process)
 		}
 		return err
 	}
 	if err := c.poststart(spec); err != nil {
-		return errors.Join(err, c.end())
+		return c.fail(err)
 	}
 	return nil
+}
+
+// hookFailed tells whether a hook at the start of the program did.
+func hookFailed(err error) bool {
+	var failed *launch.Error
+	return errors.As(err, &failed) && strings.HasPrefix(failed.Op.Field, "hooks.")
+}
+
+// fail destroys a container because of a hook that failed at its start
+// (runtime.md, "Lifecycle").
+func (c *Container) fail(cause error) error {
+	err := c.end()
+	if err == nil {
+		err = c.destroy(true)
+	}
+	if err != nil {
+		return fmt.Errorf("%w (and the container could not be removed: %v)", cause, err)
+	}
+	return cause
 }
 
 // ExecError is a program that can't be executed.
@@ -167,7 +189,7 @@ func (e *ExecError) Unwrap() error { return e.err }
 // execError makes an ExecError of a failure to find or execute the program.
 func execError(err error, p *specs.Process) error {
 	var failed *launch.Error
-	if errors.As(err, &failed) && p != nil && !strings.HasPrefix(failed.Op.Field, "hooks.") && (failed.Op.Call.Name == launch.Execve.Name || failed.Op.Call.Name == launch.Faccessat2.Name) {
+	if errors.As(err, &failed) && p != nil && !hookFailed(err) && (failed.Op.Call.Name == launch.Execve.Name || failed.Op.Call.Name == launch.Faccessat2.Name) {
 		return &ExecError{Path: p.Args[0], Errno: failed.Errno, err: err}
 	}
 	return err

@@ -222,6 +222,21 @@ func processStat(pid int) (status byte, started uint64, err error) {
 	return fields[0][0], started, err
 }
 
+// pidInside is the id of a process in the pid namespace that it is in itself.
+func pidInside(pid int) (int, error) {
+	data, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/status")
+	if err != nil {
+		return 0, err
+	}
+	_, rest, _ := strings.Cut(string(data), "\nNSpid:")
+	line, _, _ := strings.Cut(rest, "\n")
+	ids := strings.Fields(line)
+	if len(ids) == 0 {
+		return pid, nil // a kernel without pid namespaces
+	}
+	return strconv.Atoi(ids[len(ids)-1])
+}
+
 // Pidfd refers to the container's first process.
 func (c *Container) Pidfd() (*os.File, error) {
 	fd, err := unix.PidfdOpen(c.state.Pid, 0)
