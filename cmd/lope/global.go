@@ -82,14 +82,16 @@ func (g *global) fail(err error) {
 	fmt.Fprintf(os.Stderr, "lope: %s\n", text)
 }
 
-// warn tells people what has no effect.
+// warn tells people what has no effect: in the log if there is one, because the
+// standard error of create and run is the container's as well.
 func (g *global) warn(lines []string) {
 	for _, l := range lines {
 		l = oneLine(l)
-		fmt.Fprintln(os.Stderr, "lope: warning:", l)
 		if g.logFile != nil {
 			g.write(g.logFile, "warning", l)
+			continue
 		}
+		fmt.Fprintln(os.Stderr, "lope: warning:", l)
 	}
 }
 
