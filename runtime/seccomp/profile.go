@@ -98,12 +98,8 @@ func (p *profile) addRule(i int, rule *specs.LinuxSyscall) error {
 			p.warn("linux.seccomp.syscalls[%d].names[%d]: unknown system call %q ignored", i, j, name)
 			continue
 		}
-		hidden := false
 		for _, a := range p.abis {
-			hidden = p.enter(a, at, r) || hidden
-		}
-		if hidden {
-			p.warn("linux.seccomp.syscalls[%d].names[%d]: of the rules for %s, which differ in action, only the first without conditions counts", i, j, name)
+			p.enter(a, at, r)
 		}
 	}
 	if len(p.decided) > maxDecisions {
@@ -167,40 +163,34 @@ func width(narrow bool) int {
 	return 0
 }
 
-// enter applies a rule to the i-th system call of the table in one ABI. It
-// reports whether rules without conditions hide rules of another action.
-func (p *profile) enter(a *abi, i int, r ruling) (hidden bool) {
+// enter applies a rule to the i-th system call of the table in one ABI. Of
+// rules that differ in action only the first without conditions counts, and
+// nothing is said of it: Podman's own profile has such rules for setns.
+func (p *profile) enter(a *abi, i int, r ruling) {
 	column := &syscallSlots[a.column]
 	if part := syscallParts[i]; part != 0 {
 		p.enterPart(a, part, r)
 	}
 	slot := column[i]
 	if slot == noSlot {
-		return false
+		return
 	}
 	a.see(slot)
-	return p.decide(&a.slots[slot], r, a.narrow)
+	p.decide(&a.slots[slot], r, a.narrow)
 }
 
 // decide adds a rule to the decision in slot.
-func (p *profile) decide(slot *uint16, r ruling, narrow bool) (hidden bool) {
-	if r.ret == p.def {
-		return false
-	}
-	if d := p.decided[*slot]; *slot != 0 && d.final {
-		return d.ret != r.ret
+func (p *profile) decide(slot *uint16, r ruling, narrow bool) {
+	if r.ret == p.def || *slot != 0 && p.decided[*slot].final {
+		return
 	}
 	if r.always[width(narrow)] {
-		for s := *slot; s != 0; s = p.decided[s].prev {
-			hidden = hidden || p.alts[p.decided[s].alt].ret != r.ret
-		}
 		*slot = p.intern(decision{final: true, ret: r.ret})
-		return hidden
+		return
 	}
 	for i := r.first; i < r.last; i++ {
 		*slot = p.intern(decision{prev: *slot, alt: i})
 	}
-	return false
 }
 
 // intern returns the number of a decision. Equal ones share it when they are
