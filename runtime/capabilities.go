@@ -49,10 +49,18 @@ func parseCapabilities(c *specs.LinuxCapabilities, field string, warnings *[]str
 // keepAvailable leaves out what the caller has not got itself. In a user
 // namespace of its own the container can have all.
 func (c *compiler) keepAvailable(s *capabilitySets, field string) {
+	if idle := s.ambient &^ (s.permitted & s.inheritable); idle != 0 {
+		for bit := range uint(64) {
+			if idle&(1<<bit) != 0 {
+				c.warn(field+".ambient", "CAP_%s is left out: it is not both permitted and inheritable", upper(capability.Cap(bit).String()))
+			}
+		}
+		s.ambient &^= idle
+	}
 	if c.host.Capabilities == 0 || has(c.spec, specs.UserNamespace) {
 		return
 	}
-	missing := (s.permitted | s.inheritable) &^ c.host.Capabilities
+	missing := (s.bounding | s.permitted | s.inheritable) &^ c.host.Capabilities
 	for bit := range uint(64) {
 		if missing&(1<<bit) != 0 {
 			c.warn(field, "CAP_%s is left out: the runtime has not got it itself", upper(capability.Cap(bit).String()))
@@ -125,8 +133,8 @@ func (c *compiler) capabilities(s capabilitySets, field string) {
 		c.add(launch.Op{
 			Call: launch.Prctl, Args: []launch.Arg{launch.Flags(unix.PR_CAP_AMBIENT, "PR_CAP_AMBIENT"), launch.Flags(unix.PR_CAP_AMBIENT_RAISE, "RAISE"), launch.Int(bit), launch.Int(0), launch.Int(0)},
 			Text: "raise the ambient CAP_" + upper(capability.Cap(bit).String()), Field: field + ".ambient",
-			// It is not inheritable or not permitted: the specification asks for no more than an attempt.
-			Accept: []launch.Accept{{Errno: unix.EPERM}},
+			// The kernel knows reasons that are not in the sets: the specification asks for no more than an attempt.
+			Accept: []launch.Accept{{Errno: unix.EPERM}, {Errno: unix.EINVAL}},
 		})
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -176,6 +177,15 @@ func withCapabilities(old *specs.LinuxCapabilities, names []string) *specs.Linux
 	}
 	add := func(list []string) []string { return append(append([]string(nil), list...), names...) }
 	all.Bounding, all.Effective, all.Permitted = add(all.Bounding), add(all.Effective), add(all.Permitted)
+	// What the container does not let its programs inherit, one more process
+	// must not either (CVE-2022-29162).
+	ambient := all.Ambient
+	for _, name := range names {
+		if slices.Contains(all.Inheritable, name) {
+			ambient = append(slices.Clone(ambient), name)
+		}
+	}
+	all.Ambient = ambient
 	return &all
 }
 
