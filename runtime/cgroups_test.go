@@ -109,6 +109,10 @@ func TestUpdate(t *testing.T) {
 	if err := c.Update(tasks(1 << 50)); !errors.As(err, &limit) || limit.Field != "linux.resources.pids.limit" {
 		t.Errorf("too many tasks: %v", err)
 	}
+	must(t, c.Update(tasks(0)))
+	if got := inside(t, c, "echo there"); got != "there" {
+		t.Errorf("exec under a limit of no processes: %q", got)
+	}
 	must(t, c.Pause())
 	must(t, c.Update(tasks(70)))
 	must(t, c.Resume())

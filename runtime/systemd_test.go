@@ -22,6 +22,9 @@ func scoped(t *testing.T) (Options, string) {
 	if _, err := os.Lstat("/run/systemd/system"); err != nil {
 		t.Skip("needs systemd: ", err)
 	}
+	if !userns.Privileged() && cgroup.Detect() != cgroup.V2 {
+		t.Skip("needs root, or cgroup v2")
+	}
 	var o Options
 	if userns.Privileged() {
 		o = bundle(t, "sleep", "1000")
@@ -297,5 +300,26 @@ func TestSystemdIsMissing(t *testing.T) {
 	}
 	if m, err := cgroup.Load(nil, nil); err != nil || m.Unit() != nil {
 		t.Errorf("no cgroups: %v, %v", m, err)
+	}
+}
+
+// TestSystemdInLoginSession does what TestSystemd does from a login session, whose processes a user may not move by
+// writing to files: its scope lies beside the user's systemd and not below.
+func TestSystemdInLoginSession(t *testing.T) {
+	const user = "tester" // of the virtual machine
+	if !userns.Privileged() || os.Getenv("LOPER_TEST_VM") == "" {
+		t.Skip("needs root in the virtual machine of the tests")
+	}
+	if _, err := os.Lstat("/run/systemd/system"); err != nil {
+		t.Skip("needs systemd: ", err)
+	}
+	self, err := os.Executable()
+	must(t, err)
+	cmd := command(t, "systemd-run", "--quiet", "--pipe", "--wait", "--uid="+user, "--property=PAMName=login",
+		"--setenv=TMPDIR="+os.TempDir(), "--setenv=PATH="+os.Getenv("PATH"), self, "-test.run=^TestSystemd$", "-test.v")
+	cmd.Dir = "/"
+	out, err := cmd.CombinedOutput()
+	if err != nil || !strings.Contains(string(out), "--- PASS: TestSystemd ") {
+		t.Errorf("%v: %s", err, out)
 	}
 }

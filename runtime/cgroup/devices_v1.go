@@ -83,10 +83,14 @@ func (s deviceSet) write(dir int, fresh bool) error {
 		}
 		if now, ok := parseDeviceList(text); ok {
 			add, drop = difference(now, s.except)
-			if err := writeRules(dir, "devices.allow", add); err != nil {
-				return err
+			err := writeRules(dir, "devices.allow", add)
+			if err == nil {
+				err = writeRules(dir, "devices.deny", drop)
 			}
-			return writeRules(dir, "devices.deny", drop)
+			if err != nil {
+				restoreRules(dir, now)
+			}
+			return err
 		}
 	}
 	all := rule{kind: 'a', major: anyNumber, minor: anyNumber, access: accessAll}
@@ -98,6 +102,19 @@ func (s deviceSet) write(dir int, fresh bool) error {
 		return err
 	}
 	return writeRules(dir, other, s.except)
+}
+
+// restoreRules brings back a list of exceptions of which a part was changed.
+func restoreRules(dir int, want []rule) {
+	text, err := readAt(dir, "devices.list")
+	if err != nil {
+		return
+	}
+	if now, ok := parseDeviceList(text); ok {
+		add, drop := difference(now, want)
+		_ = writeRules(dir, "devices.allow", add)
+		_ = writeRules(dir, "devices.deny", drop)
+	}
 }
 
 func writeRules(dir int, file string, rules []rule) error {

@@ -79,6 +79,23 @@ func putAt(dir int, s *setting) error {
 	}
 }
 
+// cpuEverywhere has the files that are called alike on v1 and v2. Real-time limits are v1's: on v2 no kernel has the
+// files, and the error says so.
+func cpuEverywhere(l *list, c *specs.LinuxCPU) {
+	if c.RealtimePeriod != nil && *c.RealtimePeriod != 0 {
+		l.add("cpu.realtimePeriod", "cpu", "cpu.rt_period_us", strconv.FormatUint(*c.RealtimePeriod, 10))
+	}
+	if c.RealtimeRuntime != nil && *c.RealtimeRuntime != 0 {
+		l.addLimit("cpu.realtimeRuntime", "cpu", "cpu.rt_runtime_us", *c.RealtimeRuntime, "-1")
+	}
+	if c.Cpus != "" {
+		l.add("cpu.cpus", "cpuset", "cpuset.cpus", c.Cpus)
+	}
+	if c.Mems != "" {
+		l.add("cpu.mems", "cpuset", "cpuset.mems", c.Mems)
+	}
+}
+
 // device formats a block device's number as the io controllers want it.
 func device(d specs.LinuxBlockIODevice) string {
 	return strconv.FormatInt(d.Major, 10) + ":" + strconv.FormatInt(d.Minor, 10)

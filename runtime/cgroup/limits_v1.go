@@ -102,18 +102,7 @@ func cpuV1(l *list, c *specs.LinuxCPU) {
 	if c.Burst != nil {
 		l.add("cpu.burst", "cpu", "cpu.cfs_burst_us", strconv.FormatUint(*c.Burst, 10)).lifts = *c.Burst == 0
 	}
-	if c.RealtimePeriod != nil && *c.RealtimePeriod != 0 {
-		l.add("cpu.realtimePeriod", "cpu", "cpu.rt_period_us", strconv.FormatUint(*c.RealtimePeriod, 10))
-	}
-	if c.RealtimeRuntime != nil && *c.RealtimeRuntime != 0 {
-		l.addLimit("cpu.realtimeRuntime", "cpu", "cpu.rt_runtime_us", *c.RealtimeRuntime, "-1")
-	}
-	if c.Cpus != "" {
-		l.add("cpu.cpus", "cpuset", "cpuset.cpus", c.Cpus)
-	}
-	if c.Mems != "" {
-		l.add("cpu.mems", "cpuset", "cpuset.mems", c.Mems)
-	}
+	cpuEverywhere(l, c)
 }
 
 func blkioV1(l *list, b *specs.LinuxBlockIO) {

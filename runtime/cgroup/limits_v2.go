@@ -151,18 +151,7 @@ func cpuV2(l *list, c *specs.LinuxCPU, current func(string) string) {
 	if c.Burst != nil {
 		l.add("cpu.burst", "cpu", "cpu.max.burst", strconv.FormatUint(*c.Burst, 10)).lifts = *c.Burst == 0
 	}
-	if c.RealtimePeriod != nil && *c.RealtimePeriod != 0 {
-		l.add("cpu.realtimePeriod", "cpu", "cpu.rt_period_us", strconv.FormatUint(*c.RealtimePeriod, 10))
-	}
-	if c.RealtimeRuntime != nil && *c.RealtimeRuntime != 0 {
-		l.addLimit("cpu.realtimeRuntime", "cpu", "cpu.rt_runtime_us", *c.RealtimeRuntime, "-1")
-	}
-	if c.Cpus != "" {
-		l.add("cpu.cpus", "cpuset", "cpuset.cpus", c.Cpus)
-	}
-	if c.Mems != "" {
-		l.add("cpu.mems", "cpuset", "cpuset.mems", c.Mems)
-	}
+	cpuEverywhere(l, c)
 }
 
 // cpuWeight converts shares [2, 262144] to a weight [1, 10000] so that both ends and both defaults (1024 and 100) meet:

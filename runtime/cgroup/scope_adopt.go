@@ -12,11 +12,7 @@ import (
 // adopt makes those groups that systemd did not make for its unit, sets all limits, and moves the unit's first process
 // into them.
 func (m *v1) adopt(pid int, r *specs.LinuxResources) error {
-	all, err := m.limits(r)
-	if err != nil {
-		return err
-	}
-	devices, err := m.devices(r)
+	all, devices, err := m.plan(r)
 	if err != nil {
 		return err
 	}

@@ -72,22 +72,34 @@ func TestFailedUpdateChangesNothing(t *testing.T) {
 	if got := p.do("mem 40"); got != "<nil>" {
 		t.Fatal(got)
 	}
-	files := []string{"memory.limit_in_bytes", "memory.memsw.limit_in_bytes", "memory.soft_limit_in_bytes", "cpu.cfs_quota_us", "cpu.cfs_period_us", "cpu.shares", "pids.max"}
+	refuses(t, m, m.current, []string{"memory.limit_in_bytes", "memory.memsw.limit_in_bytes", "memory.soft_limit_in_bytes", "cpu.cfs_quota_us", "cpu.cfs_period_us", "cpu.shares", "pids.max"},
+		map[string]func(*specs.LinuxResources){
+			"less memory than is in use": func(r *specs.LinuxResources) { r.Memory.Limit, r.Memory.Swap = ptr[int64](4<<20), ptr[int64](4<<20) },
+			"a quota too small":          func(r *specs.LinuxResources) { r.CPU = &specs.LinuxCPU{Quota: ptr[int64](1)} },
+			"too many tasks":             func(r *specs.LinuxResources) { r.Pids = &specs.LinuxPids{Limit: ptr[int64](1 << 50)} },
+			"devices of no kind":         func(r *specs.LinuxResources) { r.Devices = []specs.LinuxDeviceCgroup{{Type: "x"}} },
+			"unified":                    func(r *specs.LinuxResources) { r.Unified = map[string]string{"memory.max": "1"} },
+		})
+	if got := p.do("open /dev/null"); got != "<nil>" {
+		t.Errorf("/dev/null: %s", got)
+	}
+	if got := p.do("open /dev/kmsg"); !strings.Contains(got, "not permitted") {
+		t.Errorf("/dev/kmsg: %s", got)
+	}
+}
+
+// refuses has m refuse limits that are good but for one change, and looks that the files are as before.
+func refuses(t *testing.T, m Manager, current func(string) string, files []string, changes map[string]func(*specs.LinuxResources)) {
+	t.Helper()
 	now := func() map[string]string {
 		all := map[string]string{}
 		for _, f := range files {
-			all[f] = m.current(f)
+			all[f] = current(f)
 		}
 		return all
 	}
 	before := now()
-	for name, change := range map[string]func(*specs.LinuxResources){
-		"less memory than is in use": func(r *specs.LinuxResources) { r.Memory.Limit, r.Memory.Swap = ptr[int64](4<<20), ptr[int64](4<<20) },
-		"a quota too small":          func(r *specs.LinuxResources) { r.CPU = &specs.LinuxCPU{Quota: ptr[int64](1)} },
-		"too many tasks":             func(r *specs.LinuxResources) { r.Pids = &specs.LinuxPids{Limit: ptr[int64](1 << 50)} },
-		"devices of no kind":         func(r *specs.LinuxResources) { r.Devices = []specs.LinuxDeviceCgroup{{Type: "x"}} },
-		"unified":                    func(r *specs.LinuxResources) { r.Unified = map[string]string{"memory.max": "1"} },
-	} {
+	for name, change := range changes {
 		r := &specs.LinuxResources{Memory: &specs.LinuxMemory{Limit: ptr[int64](80 << 20), Swap: ptr[int64](90 << 20), Reservation: ptr[int64](1 << 20)},
 			CPU: &specs.LinuxCPU{Shares: ptr[uint64](77), Period: ptr[uint64](50000)}, Pids: &specs.LinuxPids{Limit: ptr[int64](77)}}
 		change(r)
@@ -99,12 +111,6 @@ func TestFailedUpdateChangesNothing(t *testing.T) {
 		if d := cmp.Diff(before, now()); d != "" {
 			t.Errorf("%s changed (- before, + after):\n%s", name, d)
 		}
-	}
-	if got := p.do("open /dev/null"); got != "<nil>" {
-		t.Errorf("/dev/null: %s", got)
-	}
-	if got := p.do("open /dev/kmsg"); !strings.Contains(got, "not permitted") {
-		t.Errorf("/dev/kmsg: %s", got)
 	}
 }
 
@@ -272,5 +278,34 @@ func TestParseSub(t *testing.T) {
 		if got, err := ParseSub(args); err == nil {
 			t.Errorf("%q: %v, want an error", args, got)
 		}
+	}
+}
+
+// Device rules of which the group above allows some are taken back with the limits of the same update.
+func TestFailedDevicesAreTakenBack(t *testing.T) {
+	above := onHost(t, "/"+unique())
+	g := above.find("devices")
+	if g == nil {
+		t.Skip("needs the v1 devices controller")
+	}
+	if err := above.Create(noDevices); err != nil {
+		t.Fatal(err)
+	}
+	m := onHost(t, "/"+g.rel+"/below")
+	if err := m.Create(noDevices); err != nil {
+		t.Fatal(err)
+	}
+	before, shares := m.current("devices.list"), m.current("cpu.shares")
+	misc := ptr[int64](10)
+	err := m.Set(&specs.LinuxResources{CPU: &specs.LinuxCPU{Shares: ptr[uint64](99)}, Devices: []specs.LinuxDeviceCgroup{{Access: "rwm"},
+		{Allow: true, Type: "c", Major: ptr[int64](1), Minor: ptr[int64](3), Access: "r"}, {Allow: true, Type: "c", Major: misc, Minor: ptr[int64](229), Access: "r"}}})
+	if err == nil || !strings.Contains(err.Error(), "the group above does not allow it") {
+		t.Errorf("a device that the group above denies: %v", err)
+	}
+	if got := m.current("devices.list"); got != before {
+		t.Errorf("devices were\n%s\nand are\n%s", before, got)
+	}
+	if got := m.current("cpu.shares"); got != shares {
+		t.Errorf("shares were %s, and are %s", shares, got)
 	}
 }

@@ -113,12 +113,18 @@ func (m *v1) limits(r *specs.LinuxResources) (list, error) {
 	return all, nil
 }
 
-func (m *v1) Create(r *specs.LinuxResources) (err error) {
+// plan gives all that r asks for.
+func (m *v1) plan(r *specs.LinuxResources) (list, v1Devices, error) {
 	all, err := m.limits(r)
 	if err != nil {
-		return err
+		return nil, v1Devices{}, err
 	}
 	devices, err := m.devices(r)
+	return all, devices, err
+}
+
+func (m *v1) Create(r *specs.LinuxResources) (err error) {
+	all, devices, err := m.plan(r)
 	if err != nil {
 		return err
 	}
@@ -156,11 +162,7 @@ func (m *v1) Create(r *specs.LinuxResources) (err error) {
 }
 
 func (m *v1) Set(r *specs.LinuxResources) error {
-	all, err := m.limits(r)
-	if err != nil {
-		return err
-	}
-	devices, err := m.devices(r)
+	all, devices, err := m.plan(r)
 	if err != nil {
 		return err
 	}

@@ -32,6 +32,11 @@ func (m *v1) Join(sub Sub) (*Join, error) {
 	if err != nil {
 		return nil, err
 	}
+	for _, g := range groups {
+		if slices.Contains(g.controllers, "pids") && g.noBirth() {
+			return &Join{CloneFD: -1, ByParent: true}, nil // once inside it could not go on in another pid namespace
+		}
+	}
 	j := &Join{CloneFD: -1}
 	for _, g := range groups {
 		var fd int

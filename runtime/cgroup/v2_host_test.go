@@ -2,7 +2,6 @@ package cgroup
 
 import (
 	"strings"
-	"syscall"
 	"testing"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
@@ -10,26 +9,13 @@ import (
 
 // TestV2Controllers needs a machine (or a virtual one) whose controllers are all on cgroup v2.
 func TestV2Controllers(t *testing.T) {
-	if Detect() != V2 {
-		t.Skipf("needs root or delegation on cgroup v2: this is %v", Detect())
-	}
-	m, err := New(unique(), V2)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = m.Kill(syscall.SIGKILL)
-		if err := m.Destroy(); err != nil {
-			t.Error(err)
-		}
-		missing(t, m)
-	})
+	m := onV2(t, "memory", "cpu", "pids")
 	r := &specs.LinuxResources{
 		Memory: &specs.LinuxMemory{Limit: ptr(int64(40 << 20)), Swap: ptr(int64(40 << 20))},
 		CPU:    &specs.LinuxCPU{Shares: ptr(uint64(2048)), Quota: ptr(int64(5000)), Period: ptr(uint64(50000))},
 		Pids:   &specs.LinuxPids{Limit: ptr(int64(30))},
 	}
-	if err := m.Create(r); err != nil {
+	if err := m.Set(r); err != nil {
 		t.Fatal(err)
 	}
 	dir := m.Paths()[""]
