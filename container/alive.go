@@ -97,7 +97,7 @@ func ended(st monitor.State) bool {
 // the cgroup, the processes if the kernel has not ended them yet, the socket.
 func (c *Container) cleanRuntime() error {
 	rc, err := runtime.Load(c.engine.runtimeRoot(), c.ID)
-	if err == nil {
+	if rc != nil { // also one whose record is damaged
 		err = rc.Delete(true)
 	}
 	if err != nil && !errors.Is(err, os.ErrNotExist) {

@@ -489,15 +489,18 @@ func TestDamagedStateIsCleaned(t *testing.T) {
 		must(t, os.Mkdir(filepath.Join(root, name), 0o700))
 		must(t, os.WriteFile(filepath.Join(root, name, stateFile), []byte(content), 0o600))
 		c, err := Load(root, name)
-		must(t, err)
-		if c.Status() != specs.StateStopped {
-			t.Errorf("%s is %s", name, c.Status())
+		var damaged *DamagedError
+		if !errors.As(err, &damaged) || damaged.Path != filepath.Join(root, name, stateFile) {
+			t.Errorf("%s: %v", name, err)
+		}
+		if err := c.Delete(false); !errors.As(err, &damaged) {
+			t.Errorf("%s: deleted without force: %v", name, err)
 		}
 		must(t, c.Delete(true))
 		must(t, c.Delete(true))
 	}
 	must(t, os.Mkdir(filepath.Join(root, "half"), 0o700))
-	list, err := List(root)
+	list, _, err := List(root)
 	must(t, err)
 	if len(list) != 1 || list[0].ID() != "half" {
 		t.Errorf("list %v", list)

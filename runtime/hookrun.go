@@ -7,7 +7,9 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	goruntime "runtime"
 	"strings"
+	"syscall"
 	"time"
 
 	"loper.run/launch"
@@ -79,7 +81,7 @@ func memory(content []byte) (*os.File, error) {
 // one fails.
 func (c *Container) runHooks(kind string, hooks []specs.Hook, status specs.ContainerState) error {
 	for i, h := range hooks {
-		if err := c.runHook(h, status); err != nil {
+		if err := c.runHook(h, status, 0); err != nil {
 			return badField(fmt.Sprintf("hooks.%s[%d]", kind, i), "%w", err)
 		}
 	}
@@ -89,11 +91,15 @@ func (c *Container) runHooks(kind string, hooks []specs.Hook, status specs.Conta
 // maxHookOutput bounds what is kept of a failed hook's words.
 const maxHookOutput = 1 << 10
 
-// runHook runs a hook in the bundle, if that is still there.
-func (c *Container) runHook(h specs.Hook, status specs.ContainerState) error {
-	ctx, cancel := context.Background(), func() {}
+// runHook runs a hook in the bundle, if that is still there. One without a
+// timeout has as long as limit says, for ever if that is 0.
+func (c *Container) runHook(h specs.Hook, status specs.ContainerState, limit time.Duration) error {
 	if h.Timeout != nil {
-		ctx, cancel = context.WithTimeout(ctx, time.Duration(*h.Timeout)*time.Second)
+		limit = time.Duration(*h.Timeout) * time.Second
+	}
+	ctx, cancel := context.Background(), func() {}
+	if limit > 0 {
+		ctx, cancel = context.WithTimeout(ctx, limit)
 	}
 	defer cancel()
 	in, err := memory(c.hookState(status, c.state.Pid))
@@ -112,12 +118,17 @@ func (c *Container) runHook(h specs.Hook, status specs.ContainerState) error {
 	if st, err := os.Stat(c.state.Bundle); err == nil && st.IsDir() {
 		cmd.Dir = c.state.Bundle
 	}
+	// A runtime that is killed takes its hook with it. What the kernel watches is
+	// the thread that started the hook.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: unix.SIGKILL}
+	goruntime.LockOSThread()
+	defer goruntime.UnlockOSThread()
 	err = cmd.Run()
 	switch {
 	case err == nil:
 		return nil
 	case ctx.Err() != nil:
-		return fmt.Errorf("the hook %s took longer than %d s", h.Path, *h.Timeout)
+		return fmt.Errorf("the hook %s took longer than %v", h.Path, limit)
 	}
 	words := make([]byte, maxHookOutput)
 	n, _ := said.ReadAt(words, 0)
@@ -137,14 +148,14 @@ func (c *Container) poststart(spec *specs.Spec) error {
 }
 
 // poststop runs the hooks of a container that is gone. One that fails keeps no
-// other from running.
-func (c *Container) poststop(spec *specs.Spec) {
+// other from running. The limit is for hooks without a timeout.
+func (c *Container) poststop(spec *specs.Spec, limit time.Duration) {
 	hooks := hooksOf(spec).Poststop
 	if len(hooks) == 0 {
 		return
 	}
 	for i := range hooks {
-		if err := c.runHook(hooks[i], specs.StateStopped); err != nil {
+		if err := c.runHook(hooks[i], specs.StateStopped, limit); err != nil {
 			c.warnings = append(c.warnings, fmt.Sprintf("hooks.poststop[%d]: %v", i, err))
 		}
 	}

@@ -97,7 +97,7 @@ func TestFailingHooks(t *testing.T) {
 	missing := []specs.Hook{{Path: "/does/not/exist"}}
 	for want, hooks := range map[string]*specs.Hooks{
 		"hooks.createRuntime[0]: the hook /bin/sh failed: exit status 3: too bad":           {CreateRuntime: fails},
-		"hooks.createRuntime[0]: the hook /bin/busybox took longer than 1 s":                {CreateRuntime: hangs},
+		"hooks.createRuntime[0]: the hook /bin/busybox took longer than 1s":                 {CreateRuntime: hangs},
 		"hooks.createRuntime[0]: the hook /does/not/exist failed":                           {CreateRuntime: missing},
 		"run the hook /bin/sh, which failed or took too long: operation canceled":           {CreateContainer: fails},
 		"run the hook /bin/busybox, which failed or took too long: operation canceled":      {CreateContainer: hangs},

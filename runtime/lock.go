@@ -23,7 +23,7 @@ import (
 // as given. The error matches os.ErrNotExist when the directory was removed,
 // meanwhile too.
 func lockDir(dir string, patience time.Duration) (*os.File, error) {
-	d, err := os.Open(dir)
+	d, err := os.OpenFile(dir, os.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW, 0)
 	if err != nil {
 		return nil, err
 	}
@@ -53,17 +53,22 @@ func lockDir(dir string, patience time.Duration) (*os.File, error) {
 // again, which may have changed until then.
 func (c *Container) locked() (*os.File, error) {
 	lock, err := lockDir(c.dir, lockTimeout)
-	if errors.Is(err, flock.ErrHeld) {
-		return nil, fmt.Errorf("container %q is in the hands of another process, which is making, starting or deleting it", c.state.ID)
-	}
 	if err != nil {
-		return nil, err
+		return nil, c.busy(err)
 	}
 	if err := c.readState(); err != nil {
 		lock.Close()
 		return nil, err
 	}
 	return lock, nil
+}
+
+// busy explains a lock that can't be had.
+func (c *Container) busy(err error) error {
+	if errors.Is(err, flock.ErrHeld) {
+		return fmt.Errorf("container %q is in the hands of another process, which is making, starting or deleting it", c.state.ID)
+	}
+	return err
 }
 
 // lockTimeout bounds the wait for another process that holds a container.
@@ -84,11 +89,19 @@ func checkRoot(dir string) error {
 	if err := unix.Stat(dir, &st); err != nil {
 		return &os.PathError{Op: "look at", Path: dir, Err: err}
 	}
+	if err := checkOwner(&st); err != nil {
+		return fmt.Errorf("the state directory %s %w", dir, err)
+	}
+	return nil
+}
+
+// checkOwner says why somebody else could change what lies in a directory.
+func checkOwner(st *unix.Stat_t) error {
 	if uid := os.Geteuid(); int(st.Uid) != uid && st.Uid != 0 {
-		return fmt.Errorf("the state directory %s belongs to user %d, not %d", dir, st.Uid, uid)
+		return fmt.Errorf("belongs to user %d, not %d", st.Uid, uid)
 	}
 	if st.Mode&0o022 != 0 {
-		return fmt.Errorf("the state directory %s can be written to by others; 'chmod go-w' it", dir)
+		return errors.New("can be written to by others; 'chmod go-w' it")
 	}
 	return nil
 }

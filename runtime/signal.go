@@ -141,14 +141,25 @@ const deathTimeout = 10 * time.Second
 // error (runtime-spec, "Delete"). With force it ends the container first, and
 // what is damaged or half made is removed too.
 func (c *Container) Delete(force bool) error {
-	lock, err := c.locked()
-	if errors.Is(err, os.ErrNotExist) {
-		return nil
+	var damaged *DamagedError
+	if err := c.checkDir(); errors.As(err, &damaged) && force {
+		return os.RemoveAll(c.dir) // of another, or no directory: it tells nothing to go by
 	}
-	if err != nil {
+	take := c.locked
+	if force {
+		take = c.seize
+	}
+	lock, err := take()
+	if lock != nil {
+		defer lock.Close()
+	}
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+		return nil
+	case errors.As(err, &damaged) && force:
+	case err != nil:
 		return err
 	}
-	defer lock.Close()
 	if status := c.statusOfMade(); status != specs.StateStopped {
 		if !force && !c.dies() {
 			return fmt.Errorf("container %q is %s: stop it first, or use --force", c.state.ID, status)
@@ -185,10 +196,18 @@ func (c *Container) destroy(force bool) error {
 		return err
 	}
 	if spec != nil {
-		c.poststop(spec)
+		limit := time.Duration(0)
+		if force {
+			limit = forcedHookTime
+		}
+		c.poststop(spec, limit)
 	}
 	return nil
 }
+
+// forcedHookTime bounds a hook without a timeout in a forced deletion, which
+// nothing may keep from ending.
+const forcedHookTime = 10 * time.Second
 
 // dies gives a container that was killed a moment ago the time to die.
 func (c *Container) dies() bool {

@@ -37,7 +37,7 @@ func makeGate(dir string) (gate, waiting *os.File, err error) {
 
 // waits tells whether the container is created but not started.
 func (c *Container) waits() bool {
-	f, err := os.Open(filepath.Join(c.dir, waitingFile))
+	f, err := os.OpenFile(filepath.Join(c.dir, waitingFile), os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
 	if err != nil {
 		return false
 	}

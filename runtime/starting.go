@@ -229,7 +229,7 @@ func (s *starting) undo(cause error) error {
 	if err := s.container.removeRdt(); err != nil {
 		return fmt.Errorf("%w (and its resctrl group could not be removed: %v)", cause, err)
 	}
-	s.container.poststop(s.spec)
+	s.container.poststop(s.spec, 0)
 	os.RemoveAll(s.container.dir)
 	return cause
 }

@@ -1,7 +1,6 @@
 package runtime
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -80,7 +79,8 @@ func (c *Container) Created() time.Time { return c.state.Created }
 func (c *Container) Owner() int { return c.state.Owner }
 
 // Load finds a container by its id. The error matches os.ErrNotExist when
-// there is none.
+// there is none. When it is a *DamagedError, there is a container too, which
+// can be deleted by force.
 func Load(root, id string) (*Container, error) {
 	if err := CheckID(id); err != nil {
 		return nil, err
@@ -98,50 +98,37 @@ func Load(root, id string) (*Container, error) {
 	return c, c.readState()
 }
 
-// readState reads the record. There is none before the container's maker wrote
-// it; a damaged one must not keep 'delete --force' from cleaning up.
-func (c *Container) readState() error {
-	id := c.state.ID
-	data, err := os.ReadFile(filepath.Join(c.dir, stateFile))
-	if err != nil && !errors.Is(err, os.ErrNotExist) {
-		return err
-	}
-	var s state
-	if err != nil || json.Unmarshal(data, &s) != nil || s.ID != id {
-		s = state{ID: id}
-	}
-	c.state = s
-	return nil
-}
-
 // Warnings are what the configuration asks for in vain, a line each. Those of
 // a container that was loaded are gone.
 func (c *Container) Warnings() []string { return c.warnings }
 
-// List returns the containers below root, by name.
-func List(root string) ([]*Container, error) {
+// List returns the containers below root, by name, and what is wrong with
+// those that are damaged.
+func List(root string) (list []*Container, damaged []error, err error) {
 	entries, err := os.ReadDir(root)
 	if errors.Is(err, os.ErrNotExist) {
-		return nil, nil
+		return nil, nil, nil
 	}
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	var list []*Container
 	for _, e := range entries {
-		if !e.IsDir() || CheckID(e.Name()) != nil {
+		if CheckID(e.Name()) != nil {
 			continue
 		}
 		c, err := Load(root, e.Name())
-		if errors.Is(err, os.ErrNotExist) {
-			continue // deleted meanwhile
+		var d *DamagedError
+		switch {
+		case errors.Is(err, os.ErrNotExist): // deleted meanwhile
+		case errors.As(err, &d):
+			damaged = append(damaged, fmt.Errorf("container %q: %w", e.Name(), err))
+		case err != nil:
+			return nil, nil, err
+		default:
+			list = append(list, c)
 		}
-		if err != nil {
-			return nil, err
-		}
-		list = append(list, c)
 	}
-	return list, nil
+	return list, damaged, nil
 }
 
 // Pid is the container's first process, or 0.
@@ -256,13 +243,19 @@ func (c *Container) Spec() (*specs.Spec, error) {
 	if c.spec != nil {
 		return c.spec, nil
 	}
-	data, err := os.ReadFile(filepath.Join(c.dir, configFile))
+	spec, err := c.ownSpec()
 	if errors.Is(err, os.ErrNotExist) {
-		data, err = os.ReadFile(filepath.Join(c.state.Bundle, configFile))
+		spec, err = LoadSpec(c.state.Bundle)
 	}
+	c.spec = spec
+	return spec, err
+}
+
+// ownSpec is the copy that create keeps.
+func (c *Container) ownSpec() (*specs.Spec, error) {
+	data, err := readRegular(filepath.Join(c.dir, configFile))
 	if err != nil {
 		return nil, err
 	}
-	c.spec, err = ParseSpec(data)
-	return c.spec, err
+	return ParseSpec(data)
 }

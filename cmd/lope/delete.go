@@ -29,10 +29,10 @@ func deleteCommand() command {
 				}
 				return fmt.Errorf("container %q does not exist", id)
 			}
-			if err != nil {
+			if err != nil && (c == nil || !force) {
 				return err
 			}
-			err = c.Delete(force)
+			err = c.Delete(force) // by force also one whose record is damaged
 			g.warn(c.Warnings())
 			return err
 		},

@@ -25,9 +25,12 @@ func listCommand() command {
 			if err := none(args); err != nil {
 				return err
 			}
-			list, err := runtime.List(g.root)
+			list, damaged, err := runtime.List(g.root)
 			if err != nil {
 				return err
+			}
+			for _, d := range damaged {
+				g.warn([]string{d.Error()})
 			}
 			if quiet {
 				for _, c := range list {
