@@ -142,13 +142,15 @@ func TestDocumentsNameTests(t *testing.T) {
 			}
 		}
 	}
-	data, err := os.ReadFile(filepath.Join(env.Source(), "docs/security.md"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	for i, quoted := range strings.Split(string(data), "`") {
-		if i%2 == 1 && strings.HasPrefix(quoted, "Test") && !names[quoted] {
-			t.Errorf("docs/security.md names %s, which is not there", quoted)
+	for _, document := range []string{"docs/security.md", "docs/runtime-spec.md"} {
+		data, err := os.ReadFile(filepath.Join(env.Source(), document))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, quoted := range strings.Split(string(data), "`") {
+			if i%2 == 1 && (strings.HasPrefix(quoted, "Test") || strings.HasPrefix(quoted, "Fuzz")) && !names[quoted] {
+				t.Errorf("%s names %s, which is not there", document, quoted)
+			}
 		}
 	}
 }
