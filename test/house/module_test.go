@@ -106,7 +106,7 @@ func TestForbiddenWords(t *testing.T) {
 // Documents name files and commands; those must be there.
 func TestDocumentsNameWhatIsThere(t *testing.T) {
 	root := env.Source()
-	for _, document := range []string{"README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md", "LICENSE", "docs/security.md", "docs/benchmarks.md"} {
+	for _, document := range []string{"README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md", "LICENSE", "docs/security.md", "docs/benchmarks.md", "docs/lope.md", "docs/runtime-spec.md"} {
 		data, err := os.ReadFile(filepath.Join(root, document))
 		if err != nil {
 			t.Error(err)
