@@ -21,22 +21,23 @@ const announceCgroup = "ready for the cgroup"
 // newCgroup finds where the container's cgroups will be.
 func newCgroup(spec *specs.Spec, o *Options) (m cgroup.Manager, err error) {
 	path := spec.Linux.CgroupsPath
-	mode := cgroup.Detect()
 	switch {
 	case o.NoCgroup:
 		return cgroup.Disabled(), nil
 	case o.SystemdCgroup:
-		m, err = cgroup.NewScope(path, o.ID, spec.Annotations, mode, o.rootless())
-	case mode == cgroup.None && o.Rootless != nil && !*o.Rootless:
-		return nil, errors.New("no cgroup can be made here: this user has no writable (delegated) cgroup, and rootless is false")
+		m, err = cgroup.NewScope(path, o.ID, spec.Annotations, o.rootless())
 	default:
+		mode := cgroup.Detect()
+		if mode == cgroup.None && o.Rootless != nil && !*o.Rootless {
+			return nil, errors.New("no cgroup can be made here: this user has no writable (delegated) cgroup, and rootless is false")
+		}
 		if path == "" {
 			path = o.ID
 		}
 		m, err = cgroup.New(path, mode)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("config.json: %w", err)
+		return nil, limitError(err)
 	}
 	return m, nil
 }
@@ -93,7 +94,7 @@ func (s *starting) giveCgroup() error {
 	return err
 }
 
-// limitError names config.json when a limit in it can't be set.
+// limitError names config.json when a limit or a path in it is bad.
 func limitError(err error) error {
 	var limit *cgroup.LimitError
 	if errors.As(err, &limit) {

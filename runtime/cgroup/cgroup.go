@@ -38,7 +38,7 @@ func (m Mode) String() string {
 // ErrNoGroup is wrapped by operations that need a group when the Manager has none (mode None).
 var ErrNoGroup = errors.New("the container has no cgroup")
 
-// LimitError says that one limit of linux.resources cannot be set.
+// LimitError says that one limit of linux.resources, or another wish of config.json, cannot be had.
 type LimitError struct {
 	Field string // dotted path in config.json, such as linux.resources.memory.limit
 	Err   error
@@ -100,7 +100,7 @@ type Manager interface {
 func New(path string, mode Mode) (Manager, error) {
 	p, err := parsePath(path)
 	if err != nil {
-		return nil, fmt.Errorf("linux.cgroupsPath %q: %w", path, err)
+		return nil, &LimitError{"linux.cgroupsPath", fmt.Errorf("%q: %w", path, err)}
 	}
 	switch mode {
 	case V1:

@@ -10,6 +10,7 @@ import (
 	"loper.run/runtime/cgroup/systemd"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
 )
 
 // Unit is the systemd unit that holds a container's groups. A container's record keeps it.
@@ -37,10 +38,16 @@ type scope struct {
 // NewScope gives the manager of groups that systemd makes when the first process is added to them. path is
 // linux.cgroupsPath of the form slice:prefix:name, id the container's, and annotations may set more properties of the
 // unit. The unit belongs to the systemd of the calling user if user is set.
-func NewScope(path, id string, annotations map[string]string, mode Mode, user bool) (Manager, error) {
+//
+// It doesn't matter what this process may write to: systemd does it.
+func NewScope(path, id string, annotations map[string]string, user bool) (Manager, error) {
 	addresses, err := systemd.Addresses(user)
 	if err != nil {
 		return nil, fmt.Errorf("cgroups by systemd: %w", err)
+	}
+	mode := V1
+	if fsType(mountRoot) == unix.CGROUP2_SUPER_MAGIC {
+		mode = V2
 	}
 	return newScope(mountRoot, path, id, annotations, mode, user, addresses)
 }
@@ -51,15 +58,15 @@ func newScope(root, cgroupsPath, id string, annotations map[string]string, mode 
 	}
 	names, err := systemd.ParsePath(cgroupsPath, id, user)
 	if err != nil {
-		return nil, fmt.Errorf("linux.cgroupsPath %q: %w", cgroupsPath, err)
+		return nil, &LimitError{"linux.cgroupsPath", fmt.Errorf("%q: %w", cgroupsPath, err)}
 	}
 	dir, err := systemd.ExpandSlice(names.Slice)
 	if err != nil {
-		return nil, fmt.Errorf("linux.cgroupsPath %q: %w", cgroupsPath, err)
+		return nil, &LimitError{"linux.cgroupsPath", fmt.Errorf("%q: %w", cgroupsPath, err)}
 	}
 	s := &scope{unit: Unit{names.Unit, user}, bus: addresses, slice: names.Slice, id: id, pending: true}
 	if s.extra, err = systemd.FromAnnotations(annotations); err != nil {
-		return nil, err
+		return nil, &LimitError{"annotations", err}
 	}
 	if user {
 		var base string
@@ -135,7 +142,7 @@ func (s *scope) check(r *specs.LinuxResources) error {
 			return err
 		}
 		if len(pids) > 0 {
-			return fmt.Errorf("linux.cgroupsPath: cgroup %s has processes already", groups[i].path())
+			return &LimitError{"linux.cgroupsPath", fmt.Errorf("cgroup %s has processes already", groups[i].path())}
 		}
 	}
 	return nil

@@ -275,7 +275,7 @@ func TestScopeFailures(t *testing.T) {
 		t.Errorf("a plain path: %v", err)
 	}
 	if _, err := os.Lstat("/run/systemd/system"); err != nil {
-		if _, err := NewScope("", "c1", nil, V1, false); err == nil || strings.Contains(err.Error(), "\n") {
+		if _, err := NewScope("", "c1", nil, false); err == nil || strings.Contains(err.Error(), "\n") {
 			t.Errorf("without systemd: %v", err)
 		} else {
 			t.Log(err)

@@ -228,7 +228,7 @@ func (g *member) checkUnused(dir int) error {
 		return &fs.PathError{Op: "read", Path: g.path() + "/cgroup.procs", Err: err}
 	}
 	if text != "" {
-		return fmt.Errorf("linux.cgroupsPath: cgroup %s has processes already", g.path())
+		return &LimitError{"linux.cgroupsPath", fmt.Errorf("cgroup %s has processes already", g.path())}
 	}
 	frozen := false
 	if g.unified() {
@@ -237,7 +237,7 @@ func (g *member) checkUnused(dir int) error {
 		frozen, err = g.frozenV1()
 	}
 	if frozen {
-		return fmt.Errorf("linux.cgroupsPath: cgroup %s is frozen", g.path())
+		return &LimitError{"linux.cgroupsPath", fmt.Errorf("cgroup %s is frozen", g.path())}
 	}
 	return err
 }

@@ -27,7 +27,7 @@ func FromAnnotations(annotations map[string]string) ([]Property, error) {
 			continue
 		}
 		bad := func(format string, args ...any) error {
-			return fmt.Errorf("annotations[%q]: "+format, append([]any{key}, args...)...)
+			return fmt.Errorf("%s: "+format, append([]any{key}, args...)...)
 		}
 		if !isName(name) {
 			return nil, bad("%q is not the name of a property", name)

@@ -149,6 +149,7 @@ func (b *Bus) Start(unit string, properties []Property) error {
 	}
 	if err == nil && result != "done" {
 		err = fmt.Errorf("systemd's answer is %q", result)
+		b.forget(unit)
 	}
 	if err != nil {
 		return fmt.Errorf("start the unit %s: %w", unit, err)
