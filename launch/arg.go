@@ -1,14 +1,12 @@
 package launch
 
 // Arg is an argument of an operation, or a word of a structure that it points
-// to.
+// to. A program has a thousand of them, so it is small.
 type Arg struct {
 	kind  argKind
-	value uint64   // argInt: the number; argResult: the Slot; argBuffer: its id
-	text  string   // argString: the string; argInput: the name; argInt: how to print it
-	data  []byte   // argBytes
-	list  []string // argStrings
-	words []Arg    // argWords
+	value uint64 // argInt: the number; argResult: the Slot; argBuffer: its id
+	text  string // argString: the string; argBytes: the bytes; argInput: the name; argInt: how to print it
+	words *[]Arg // argStrings, argWords
 }
 
 type argKind uint8
@@ -38,15 +36,21 @@ func Flags[T ~int | ~uint | ~uint64 | ~uint32 | ~uintptr](v T, name string) Arg 
 func String(s string) Arg { return Arg{kind: argString, text: s} }
 
 // Bytes is a pointer to a copy of b.
-func Bytes(b []byte) Arg { return Arg{kind: argBytes, data: b} }
+func Bytes(b []byte) Arg { return Arg{kind: argBytes, text: string(b)} }
 
 // Strings is a pointer to an array of pointers to strings, ended by a null
 // pointer: what execve takes.
-func Strings(list []string) Arg { return Arg{kind: argStrings, list: list} }
+func Strings(list []string) Arg {
+	words := make([]Arg, len(list))
+	for i, text := range list {
+		words[i] = String(text)
+	}
+	return Arg{kind: argStrings, words: &words}
+}
 
 // Words is a pointer to a structure whose fields are 64-bit words, each an Arg
 // of its own: struct open_how, mount_attr, iovec, msghdr and the like.
-func Words(fields ...Arg) Arg { return Arg{kind: argWords, words: fields} }
+func Words(fields ...Arg) Arg { return Arg{kind: argWords, words: &fields} }
 
 // Buffer is a pointer to 512 bytes of zeroed memory; operations that name the
 // same id share it. One call fills it, a Check reads it.

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"os"
 	"strings"
-	"syscall"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -28,10 +27,7 @@ type step struct {
 	wants   bool
 }
 
-type accepted struct {
-	errno syscall.Errno
-	skip  uint16
-}
+type accepted struct{ errno, skip uint16 }
 
 type patch struct {
 	word *uintptr
@@ -46,7 +42,8 @@ type image struct {
 	buffers map[uint64][]uint64
 	placing *placing
 	copying *treeCopy
-	keep    []any
+	memory  [][]uint64 // what arguments point to
+	free    []uint64   // the end of the last one, not given out
 	inputs  map[string]int
 	skin    *skin
 }
@@ -73,7 +70,7 @@ func assemble(p *Program, inputs map[string]*os.File) (*image, error) {
 	im.slots = make([]uintptr, highest+1)
 	for i := range p.Ops {
 		if err := im.op(&im.steps[i], &p.Ops[i], len(p.Ops)-i-1); err != nil {
-			return nil, fmt.Errorf("operation %d (%s): %w", i, p.Ops[i].Text, err)
+			return nil, &ArgumentError{p.Ops[i], err}
 		}
 	}
 	return im, nil
@@ -101,7 +98,7 @@ func (im *image) op(s *step, op *Op, left int) error {
 		if a.Skip < 0 || a.Skip > left {
 			return errors.New("a jump out of the program")
 		}
-		s.accept[i] = accepted{a.Errno, uint16(a.Skip)}
+		s.accept[i] = accepted{uint16(a.Errno), uint16(a.Skip)}
 	}
 	s.accepts = uint8(len(op.Accept))
 	for i, a := range op.Args {
@@ -153,21 +150,11 @@ func (im *image) value(s *step, a Arg) (uintptr, error) {
 	case argString:
 		return im.text(a.text)
 	case argBytes:
-		return im.pointer(append([]byte(nil), a.data...)), nil
-	case argStrings:
-		words := make([]uintptr, len(a.list)+1)
-		for i, text := range a.list {
-			p, err := im.text(text)
-			if err != nil {
-				return 0, err
-			}
-			words[i] = p
-		}
-		im.keep = append(im.keep, words)
-		return uintptr(unsafe.Pointer(&words[0])), nil
-	case argWords:
-		words := make([]uintptr, len(a.words)+1)
-		for i, w := range a.words {
+		return im.pointer(a.text, 0), nil
+	case argStrings, argWords:
+		room := im.room(len(*a.words) + 1)
+		words := unsafe.Slice((*uintptr)(unsafe.Pointer(&room[0])), len(room))
+		for i, w := range *a.words {
 			if w.kind == argResult {
 				if w.value == 0 || w.value >= uint64(len(im.slots)) {
 					return 0, fmt.Errorf("no result $%d", w.value)
@@ -181,12 +168,11 @@ func (im *image) value(s *step, a Arg) (uintptr, error) {
 			}
 			words[i] = v
 		}
-		im.keep = append(im.keep, words)
 		return uintptr(unsafe.Pointer(&words[0])), nil
 	case argBuffer:
 		b, ok := im.buffers[a.value]
 		if !ok {
-			b = make([]uint64, bufferSize/8)
+			b = im.room(bufferSize / 8)
 			im.buffers[a.value] = b
 		}
 		return uintptr(unsafe.Pointer(&b[0])), nil
@@ -207,13 +193,24 @@ func (im *image) text(s string) (uintptr, error) {
 	if strings.IndexByte(s, 0) >= 0 {
 		return 0, fmt.Errorf("%q contains a NUL byte", s)
 	}
-	return im.pointer(append([]byte(s), 0)), nil
+	return im.pointer(s, 1), nil
 }
 
-func (im *image) pointer(b []byte) uintptr {
-	if len(b) == 0 {
-		b = make([]byte, 1)
+// pointer points to a copy of the bytes and so many zeros.
+func (im *image) pointer(s string, zeros int) uintptr {
+	words := im.room(max(1, (len(s)+zeros+7)/8))
+	copy(unsafe.Slice((*byte)(unsafe.Pointer(&words[0])), len(s)), s)
+	return uintptr(unsafe.Pointer(&words[0]))
+}
+
+// room gives out zeroed memory. A program needs a thousand small pieces; one
+// by one they would be the larger part of what a start allocates.
+func (im *image) room(words int) []uint64 {
+	if words > len(im.free) {
+		im.free = make([]uint64, max(words, 1024))
+		im.memory = append(im.memory, im.free)
 	}
-	im.keep = append(im.keep, b)
-	return uintptr(unsafe.Pointer(&b[0]))
+	piece := im.free[:words:words]
+	im.free = im.free[words:]
+	return piece
 }

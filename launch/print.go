@@ -103,15 +103,11 @@ func (a Arg) String() string {
 	case argString:
 		return strconv.Quote(a.text)
 	case argBytes:
-		return fmt.Sprintf("<%d bytes>", len(a.data))
+		return fmt.Sprintf("<%d bytes>", len(a.text))
 	case argStrings:
-		return fmt.Sprintf("%q", a.list)
+		return "[" + strings.Join(a.each(), " ") + "]"
 	case argWords:
-		words := make([]string, len(a.words))
-		for i, w := range a.words {
-			words[i] = w.String()
-		}
-		return "{" + strings.Join(words, ", ") + "}"
+		return "{" + strings.Join(a.each(), ", ") + "}"
 	case argBuffer:
 		return fmt.Sprintf("buffer%d", a.value)
 	case argResult:
@@ -119,6 +115,15 @@ func (a Arg) String() string {
 	default:
 		return "@" + a.text
 	}
+}
+
+// each shows the words that an argument points to.
+func (a Arg) each() []string {
+	words := make([]string, len(*a.words))
+	for i, w := range *a.words {
+		words[i] = w.String()
+	}
+	return words
 }
 
 func namespaceNames(flags uintptr) []string {

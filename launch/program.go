@@ -93,8 +93,10 @@ func (p *Program) Inputs() []string {
 			seen[a.text] = true
 			names = append(names, a.text)
 		}
-		for _, w := range a.words {
-			visit(w)
+		if a.kind == argWords {
+			for _, w := range *a.words {
+				visit(w)
+			}
 		}
 	}
 	for _, op := range p.Ops {

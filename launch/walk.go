@@ -125,7 +125,7 @@ func walk(w *walker) {
 		}
 		ok := false
 		for j := uint8(0); j < s.accepts; j++ {
-			if s.accept[j].errno == errno {
+			if syscall.Errno(s.accept[j].errno) == errno {
 				i += int(s.accept[j].skip)
 				ok = true
 				break
