@@ -153,6 +153,9 @@ func Compile(spec *specs.Spec, host Host, set Settings) (*Compiled, error) {
 	if err := c.planDevices(); err != nil {
 		return nil, err
 	}
+	if err := c.checkProtected(); err != nil {
+		return nil, err
+	}
 	c.planHandovers()
 
 	c.leaveLock()

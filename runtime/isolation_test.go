@@ -353,3 +353,13 @@ func rootless(t *testing.T, dir string) {
 	c.Wait()
 	must(t, c.Delete(false))
 }
+
+// What is shared with the host can't be masked for the container alone.
+func TestMaskInASharedMount(t *testing.T) {
+	o := bundle(t, "true")
+	o.Spec.Mounts = append(o.Spec.Mounts, specs.Mount{Destination: "/data", Source: t.TempDir(), Options: []string{"rbind", "rshared"}})
+	o.Spec.Linux.MaskedPaths = append(o.Spec.Linux.MaskedPaths, "/data/x")
+	if _, err := Run(o); err == nil || !strings.Contains(err.Error(), "lies in mounts[7], which is shared with the host") {
+		t.Errorf("error %v", err)
+	}
+}

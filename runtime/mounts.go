@@ -125,16 +125,15 @@ func (c *compiler) propagate(mount launch.Slot, o mountOptions, text, field stri
 // part is what parts a copy, with all below it, from the host, or 0.
 func (c *compiler) part(o mountOptions) uint64 {
 	root := propagation(c.spec.Linux.RootfsPropagation).flag
+	wants := func(flag uint64) bool {
+		return slices.ContainsFunc(o.propagation, func(p spread) bool { return p.flag == flag })
+	}
 	switch {
 	case len(o.propagation) == 0 && (root == unix.MS_SLAVE || root == unix.MS_SHARED):
 		return unix.MS_SLAVE
-	case len(o.propagation) == 0:
+	case len(o.propagation) == 0, wants(unix.MS_PRIVATE), wants(unix.MS_UNBINDABLE):
 		return unix.MS_PRIVATE
-	case o.propagation[0].flag == unix.MS_SLAVE:
-		return unix.MS_SLAVE
-	case o.propagation[0].flag != unix.MS_SHARED:
-		return unix.MS_PRIVATE
-	case has(c.spec, specs.UserNamespace):
+	case wants(unix.MS_SLAVE), has(c.spec, specs.UserNamespace):
 		return unix.MS_SLAVE
 	}
 	return 0

@@ -2,6 +2,7 @@ package runtime
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"loper.run/launch"
@@ -18,6 +19,26 @@ func (c *compiler) protect() {
 	for i, p := range c.spec.Linux.MaskedPaths {
 		c.maskPath(p, fmt.Sprintf("linux.maskedPaths[%d]", i))
 	}
+}
+
+// checkProtected refuses to cover what is shared with the host, where it would
+// be covered too.
+func (c *compiler) checkProtected() error {
+	for i, m := range c.spec.Mounts {
+		o := parseMountOptions(m)
+		if !isBind(m) || c.part(o) != 0 {
+			continue
+		}
+		covers := func(p string) bool { return within(clean(p), clean(m.Destination)) }
+		const shared = "lies in mounts[%d], which is shared with the host: there it would be covered too"
+		if j := slices.IndexFunc(c.spec.Linux.ReadonlyPaths, covers); j >= 0 {
+			return badField(fmt.Sprintf("linux.readonlyPaths[%d]", j), shared, i)
+		}
+		if j := slices.IndexFunc(c.spec.Linux.MaskedPaths, covers); j >= 0 {
+			return badField(fmt.Sprintf("linux.maskedPaths[%d]", j), shared, i)
+		}
+	}
+	return nil
 }
 
 // readonlyRoot comes after the hooks, which may change the root file system.
@@ -52,7 +73,7 @@ func (c *compiler) openCovered(p string, flags uint64, to launch.Slot, text, fie
 	open := c.openIn(p, flags, to, text, field)
 	var in placed
 	for _, m := range c.mounted {
-		if rest, found := strings.CutPrefix(clean(p), strings.TrimSuffix(m.dest, "/")); found && (rest == "" || rest[0] == '/') && len(m.dest) >= len(in.dest) {
+		if within(clean(p), m.dest) && len(m.dest) >= len(in.dest) {
 			in = m
 		}
 	}

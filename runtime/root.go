@@ -2,6 +2,7 @@ package runtime
 
 import (
 	"errors"
+	"io"
 	"os"
 	"slices"
 
@@ -66,8 +67,7 @@ func sendMounts(p *launch.Process, mounts []*os.File) error {
 	}
 	if errors.Is(err, unix.EPIPE) || errors.Is(err, unix.ECONNRESET) {
 		// It failed before it came here, and said why.
-		var failed *launch.Error
-		if _, said := p.Next(); errors.As(said, &failed) {
+		if _, said := p.Next(); said != nil && said != io.EOF {
 			return said
 		}
 	}
