@@ -15,17 +15,32 @@ type Error struct {
 }
 
 // Error names the operation, the cause and the place in config.json.
-func (e *Error) Error() string {
-	text := e.Op.Text
-	if text == "" {
-		text = e.Op.Call.Name
-	}
-	text += ": " + e.Errno.Error()
-	if e.Op.Field != "" {
-		text += " (config.json: " + e.Op.Field + ")"
-	}
-	return text
-}
+func (e *Error) Error() string { return e.Op.failed(e.Errno) }
 
 // Unwrap returns the cause.
 func (e *Error) Unwrap() error { return e.Errno }
+
+// ArgumentError tells that the arguments of an operation can't be handed to
+// the kernel, such as a path with a NUL byte.
+type ArgumentError struct {
+	Op  Op
+	Err error
+}
+
+// Error names the operation, the cause and the place in config.json.
+func (e *ArgumentError) Error() string { return e.Op.failed(e.Err) }
+
+// Unwrap returns the cause.
+func (e *ArgumentError) Unwrap() error { return e.Err }
+
+func (o *Op) failed(cause error) string {
+	text := o.Text
+	if text == "" {
+		text = o.Call.Name
+	}
+	text += ": " + cause.Error()
+	if o.Field != "" {
+		text += " (config.json: " + o.Field + ")"
+	}
+	return text
+}

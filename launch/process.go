@@ -39,7 +39,7 @@ func Start(p *Program, files Files, cgroup *os.File) (*Process, error) {
 	im, err := assemble(p, inputs)
 	if err != nil {
 		ours.Close()
-		return nil, fmt.Errorf("assemble the program: %w", err)
+		return nil, err
 	}
 	w := &walker{steps: im.steps, slots: im.slots, socket: uintptr(pair[1]), foreign: foreign(im.inputs, p.Preserve), skin: im.skin}
 	c := &clone{flags: p.Namespaces | unix.CLONE_PIDFD | uintptr(unix.SIGCHLD), cgroup: -1}

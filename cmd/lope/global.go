@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 
 	"loper.run/runtime"
 
@@ -127,8 +128,22 @@ func (g *global) write(out *os.File, level, text string) {
 	fmt.Fprintf(out, "%s\n", line)
 }
 
+// oneLine makes a line of a text, in which a container's own words can do no
+// harm to a terminal.
 func oneLine(text string) string {
-	return strings.ReplaceAll(strings.TrimSpace(text), "\n", "; ")
+	text = strings.ReplaceAll(strings.TrimSpace(text), "\n", "; ")
+	if strings.IndexFunc(text, unicode.IsControl) < 0 {
+		return text
+	}
+	var b strings.Builder
+	for _, r := range text {
+		if unicode.IsControl(r) {
+			fmt.Fprintf(&b, `\x%02x`, r)
+		} else {
+			b.WriteRune(r)
+		}
+	}
+	return b.String()
 }
 
 // defaultRoot is where state lies that needs not survive a boot.
