@@ -146,15 +146,23 @@ func oneLine(text string) string {
 	return b.String()
 }
 
-// defaultRoot is where state lies that needs not survive a boot.
+// defaultRoot is where state lies that needs not survive a boot. The root of a
+// user namespace is an ordinary user as well, with his directory: so Podman
+// calls its runtime. USER tells who became another namespace's root for good.
 func defaultRoot() string {
-	if os.Geteuid() == 0 {
+	if os.Geteuid() == 0 && (os.Getenv("XDG_RUNTIME_DIR") == "" || os.Getenv("USER") == "root" || !inUserNamespace()) {
 		return "/run/lope"
 	}
 	if dir := os.Getenv("XDG_RUNTIME_DIR"); dir != "" {
 		return filepath.Join(dir, "lope")
 	}
 	return filepath.Join(os.TempDir(), "lope-"+strconv.Itoa(os.Geteuid()))
+}
+
+// inUserNamespace tells whether ids are not the machine's own.
+func inUserNamespace() bool {
+	data, err := os.ReadFile("/proc/self/uid_map")
+	return err == nil && strings.Join(strings.Fields(string(data)), " ") != "0 0 4294967295"
 }
 
 // one returns the only argument, a container's id.
