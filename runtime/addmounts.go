@@ -77,7 +77,6 @@ func (c *Container) changeMounts(mounts []specs.Mount, operations func(*compiler
 			cc.handovers = append(cc.handovers, Handover{Mount: i})
 		}
 	}
-	cc.handed = cc.await("wait for the mounts")
 	cc.join()
 	if err := operations(cc); err != nil {
 		return err
@@ -93,11 +92,29 @@ func (c *compiler) join() {
 	for _, ns := range c.spec.Linux.Namespaces {
 		flags |= namespaceFlag(ns.Type)
 	}
+	enter := func(flags uintptr) {
+		if flags != 0 {
+			c.add(launch.Op{
+				Call: launch.Setns, Args: []launch.Arg{launch.Input(containerInput), launch.Int(flags)},
+				Text: "join the container's namespaces",
+			})
+		}
+	}
+	if c.host.Privileged {
+		c.handed = c.await("wait for the mounts")
+	} else {
+		// Only in a mount namespace of its own may it copy the host's mounts.
+		enter(flags & unix.CLONE_NEWUSER)
+		flags &^= unix.CLONE_NEWUSER
+		c.add(launch.Op{Call: launch.Unshare, Args: []launch.Arg{launch.Flags(unix.CLONE_NEWNS, "CLONE_NEWNS")}, Text: "copy the host's mounts"})
+		for _, h := range c.handovers {
+			m, tree := c.spec.Mounts[h.Mount], c.p.NewSlot()
+			c.openTree(m.Source, parseMountOptions(m).recursive, tree, "bind "+m.Source+" to "+m.Destination, fmt.Sprintf("mounts[%d].source", h.Mount))
+			c.handed = append(c.handed, tree)
+		}
+	}
+	enter(flags)
 	c.root = c.p.NewSlot()
-	c.add(launch.Op{
-		Call: launch.Setns, Args: []launch.Arg{launch.Input(containerInput), launch.Int(flags)},
-		Text: "join the container's namespaces",
-	})
 	if has(c.spec, specs.UserNamespace) {
 		c.becomeRoot()
 		c.add(quiet) // a change of user undoes it
@@ -142,6 +159,28 @@ func (c *Container) runAside(cc *compiler) error {
 		return err
 	}
 	defer pidfd.Close()
+	p, err := launch.Start(cc.p, launch.Files{containerInput: pidfd}, nil)
+	if err != nil {
+		return err
+	}
+	if cc.host.Privileged {
+		err = c.handMounts(cc, p)
+	}
+	if err != nil {
+		p.Abort()
+		return err
+	}
+	if text, err := p.Next(); err != io.EOF {
+		p.Abort()
+		return errors.Join(err, unexpected(text))
+	}
+	p.Wait()
+	p.Close()
+	return nil
+}
+
+// handMounts gives a process the mounts that it can't make by itself.
+func (c *Container) handMounts(cc *compiler, p *launch.Process) (err error) {
 	var user *os.File
 	if has(cc.spec, specs.UserNamespace) {
 		if user, err = os.Open("/proc/" + strconv.Itoa(c.Pid()) + "/ns/user"); err != nil {
@@ -154,21 +193,7 @@ func (c *Container) runAside(cc *compiler) error {
 		return err
 	}
 	defer closeAll(files)
-	p, err := launch.Start(cc.p, launch.Files{containerInput: pidfd}, nil)
-	if err != nil {
-		return err
-	}
-	if err := sendMounts(p, files); err != nil {
-		p.Abort()
-		return err
-	}
-	if text, err := p.Next(); err != io.EOF {
-		p.Abort()
-		return errors.Join(err, unexpected(text))
-	}
-	p.Wait()
-	p.Close()
-	return nil
+	return sendMounts(p, files)
 }
 
 func unexpected(text string) error {
