@@ -83,7 +83,7 @@ func (c *compiler) planDevices() error {
 // devices compiles the device nodes and the links in /dev.
 func (c *compiler) devices() {
 	for _, d := range c.nodes.list {
-		if has(c.spec, specs.UserNamespace) {
+		if c.inUserNamespace() {
 			c.bindDevice(d)
 		} else {
 			c.makeDevice(d)

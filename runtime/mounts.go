@@ -180,7 +180,7 @@ func (c *compiler) mountFilesystem(m specs.Mount, o mountOptions, kind, field st
 	mount := c.fsmount(fs, attrs, text, field)
 	c.labelQueue(kind, mount)
 	for _, h := range hostCopies {
-		if h.kind == kind && has(c.spec, specs.UserNamespace) && !fresh(c.spec, h.shows) && !c.running {
+		if h.kind == kind && c.inUserNamespace() && !fresh(c.spec, h.shows) && !c.running {
 			c.insteadCopy(first, mount, h.path, o, text, field)
 		}
 	}

@@ -106,6 +106,13 @@ func has(spec *specs.Spec, t specs.LinuxNamespaceType) bool {
 	return false
 }
 
+// inUserNamespace tells whether the container has no rights over the host's
+// devices: it is in a user namespace of its own, or in that of a caller who is
+// root there alone.
+func (c *compiler) inUserNamespace() bool {
+	return has(c.spec, specs.UserNamespace) || !c.host.Privileged
+}
+
 // fresh tells whether a spec gives the container a new namespace.
 func fresh(spec *specs.Spec, t specs.LinuxNamespaceType) bool {
 	for _, ns := range spec.Linux.Namespaces {
