@@ -50,15 +50,33 @@ func TestExitStatus(t *testing.T) {
 	b.want(0, "spec: "+specs.Version, "--version")
 }
 
+// Ids become names of directories and cgroups.
 func TestIDs(t *testing.T) {
 	b := newBox(t)
-	for _, id := range []string{"", "a b", "../x", "a/b", ".", "..", "a\nb", strings.Repeat("x", 256)} {
-		for _, args := range [][]string{{"create", id}, {"run", id}, {"state", id}, {"delete", "--force", id}, {"kill", id}, {"start", id}} {
+	file := filepath.Join(t.TempDir(), "file")
+	b.must(os.WriteFile(file, []byte("[]"), 0o600))
+	bad := []string{"", "a b", "../x", "a/b", "/", ".", "..", "a\nb", "a\x1b[2J", "ä", "\xff", "a;b", "$x", strings.Repeat("x", 256), strings.Repeat("x", 4096)}
+	for _, id := range bad {
+		for _, args := range [][]string{
+			{"create", id}, {"run", id}, {"state", id}, {"delete", id}, {"delete", "--force", id}, {"kill", id}, {"kill", id, "9"}, {"start", id},
+			{"pause", id}, {"resume", id}, {"ps", id}, {"events", "--stats", id}, {"update", "--memory", "1m", id}, {"mounts", "add", id, file},
+		} {
 			b.want(1, "container id", args...)
 		}
+		b.want(255, "container id", "exec", id, "true")
 	}
 	b.want(1, "one container id is expected, not 2", "run", "a", "b")
 	b.want(1, "one container id is expected, not 0", "start")
+	b.want(1, "a container id is expected", "ps")
+	if _, err := os.Lstat(b.root); err == nil {
+		t.Error("a state directory was made")
+	}
+	for _, id := range []string{"a", "A_b+c-d.e", "..a", strings.Repeat("x", 255)} {
+		b.want(0, "", "run", id)
+		b.want(0, "", "create", id)
+		b.want(0, id, "list", "-q")
+		b.want(0, "", "delete", "--force", id)
+	}
 }
 
 func TestKillNames(t *testing.T) {

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 )
 
@@ -49,6 +50,36 @@ func TestKilledMaker(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Who deletes a container is killed at any moment. Then the container is either
+// as it was or can be deleted again, and nothing is left.
+func TestKilledDeleter(t *testing.T) {
+	b := newBox(t)
+	b.spec.Hooks = &specs.Hooks{Poststop: []specs.Hook{{Path: "/bin/true"}}}
+	b.program("sleep", "100")
+	before := b.host()
+	rounds, seen := 40, map[string]int{}
+	if testing.Short() {
+		rounds = 8
+	}
+	for i := range rounds {
+		id := fmt.Sprintf("c%d", i)
+		b.want(0, "", [][]string{{"run", "-d", id}, {"create", id}}[i%2]...)
+		cmd := b.command("delete", "--force", id)
+		b.must(cmd.Start())
+		time.Sleep(time.Duration(rand.IntN(20_000)) * time.Microsecond)
+		cmd.Process.Kill()
+		cmd.Wait()
+		seen[fmt.Sprint(b.lope("state", id).code)]++
+		b.want(0, "", "delete", "--force", id)
+		b.want(0, "", "delete", "--force", id)
+		if pids := b.processes(); len(pids) > 0 {
+			t.Fatalf("there are %v", pids)
+		}
+	}
+	t.Log(seen)
+	b.clean(before, "all")
 }
 
 // The one who starts a container is killed at any moment; the container is
