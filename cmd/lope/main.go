@@ -31,7 +31,7 @@ func commands() []func() command {
 	return []func() command{
 		createCommand, startCommand, runCommand, execCommand, stateCommand, killCommand, deleteCommand,
 		pauseCommand, resumeCommand, updateCommand, psCommand, eventsCommand, mountsCommand,
-		listCommand, specCommand, featuresCommand, planCommand,
+		checkpointCommand, restoreCommand, listCommand, specCommand, featuresCommand, planCommand,
 	}
 }
 

@@ -147,6 +147,8 @@ var excused = map[string]string{
 	"runtime/lock.go os.MkdirAll":                 "the runtime's own state directory, which no container sees",
 	"runtime/lock.go os.WriteFile":                "the runtime's own state directory",
 	"runtime/lock.go os.RemoveAll":                "the runtime's own state directory",
+	"runtime/criustreams.go os.ReadFile":          "/proc of a container's process",
+	"runtime/restore.go os.ReadFile":              "/proc of criu",
 	"runtime/signal.go os.RemoveAll":              "the runtime's own state directory",
 	"runtime/starting.go os.RemoveAll":            "the runtime's own state directory",
 	"runtime/state.go os.ReadFile":                "the runtime's own state directory, and the bundle's config.json",

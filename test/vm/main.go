@@ -103,7 +103,7 @@ func runAll(machines []machine, names, flags []string, limit time.Duration) erro
 		err = boot(ctx, m, image, job)
 		cancel()
 		if err != nil {
-			return fmt.Errorf("Linux %s: %w", m.kernel, err)
+			return fmt.Errorf("%s: %w", m, err)
 		}
 	}
 	return nil
