@@ -3,6 +3,7 @@ package runtime
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	"loper.run/launch"
 
@@ -50,25 +51,30 @@ func parseCapabilities(c *specs.LinuxCapabilities, field string, warnings *[]str
 // namespace of its own the container can have all.
 func (c *compiler) keepAvailable(s *capabilitySets, field string) {
 	if idle := s.ambient &^ (s.permitted & s.inheritable); idle != 0 {
-		for bit := range uint(64) {
-			if idle&(1<<bit) != 0 {
-				c.warn(field+".ambient", "CAP_%s is left out: it is not both permitted and inheritable", upper(capability.Cap(bit).String()))
-			}
-		}
+		c.warn(field+".ambient", "%s left out: not both permitted and inheritable", capabilityNames(idle))
 		s.ambient &^= idle
 	}
 	if c.host.Capabilities == 0 || has(c.spec, specs.UserNamespace) {
 		return
 	}
 	missing := (s.bounding | s.permitted | s.inheritable) &^ c.host.Capabilities
-	for bit := range uint(64) {
-		if missing&(1<<bit) != 0 {
-			c.warn(field, "CAP_%s is left out: the runtime has not got it itself", upper(capability.Cap(bit).String()))
-		}
+	if missing != 0 {
+		c.warn(field, "%s left out: the runtime has not got it itself", capabilityNames(missing))
 	}
 	for _, set := range []*uint64{&s.effective, &s.permitted, &s.inheritable, &s.ambient} {
 		*set &= c.host.Capabilities
 	}
+}
+
+// capabilityNames lists a mask as people write it.
+func capabilityNames(mask uint64) string {
+	var names []string
+	for bit := range uint(64) {
+		if mask&(1<<bit) != 0 {
+			names = append(names, "CAP_"+upper(capability.Cap(bit).String()))
+		}
+	}
+	return strings.Join(names, ", ")
 }
 
 func capabilityBit(name string) (uint, bool) {
