@@ -48,7 +48,7 @@ type MemoryStats struct {
 	WorkingSet   uint64            // Usage without InactiveFile: what Docker shows as memory usage
 	Limit        uint64            // or NoLimit
 	Peak         uint64            // highest Usage; 0 where the kernel does not tell (v2 before Linux 5.19)
-	Failures     uint64            // how often the limit was hit; v1
+	Failures     uint64            // how often the limit was hit
 	Cache        uint64            // page cache
 	InactiveFile uint64            // page cache that can go first
 	Anon         uint64            // memory without a file
