@@ -33,22 +33,17 @@ func execute(t *testing.T, c *Container, o Options, args ...string) string {
 	return out.String()
 }
 
-// sleeping is a container that does nothing.
+// sleeping is a container that does nothing, and what it was made of.
 func sleeping(t *testing.T, change func(o *Options)) (*Container, Options) {
 	t.Helper()
-	o := bundle(t, "sleep", "60")
-	if change != nil {
-		change(&o)
-	}
-	o.Config = encode(t, o.Spec)
-	o.Detached = true
-	c, err := Run(o)
-	must(t, err)
-	t.Cleanup(func() {
-		c.Delete(true)
-		c.Wait()
+	var made Options
+	c := running(t, func(o *Options) {
+		if change != nil {
+			change(o)
+		}
+		made = *o
 	})
-	return c, o
+	return c, made
 }
 
 // Mounts come to a running container and go again, whatever its namespaces.

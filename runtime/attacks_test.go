@@ -276,10 +276,9 @@ func TestSysctlsWithAFakeProc(t *testing.T) {
 	untouched()
 }
 
-// What a container's root leaves on the host's disk belongs to nobody there
-// (CVE-2020-15257's class of a set-uid file in a volume): without an id map to
-// an id of the container's own range, with one to an id of the map and to no
-// other.
+// What a container's root leaves on the host's disk is never the host's root's:
+// without an id map of the mount it belongs to an id of the container's own
+// range, with one to an id of that map and to no other.
 func TestFilesOnTheHostAreNotTheHostRoots(t *testing.T) {
 	o := bundle(t, "sh", "-c", `for d in plain mapped; do cd /$d; cp /bin/busybox suid 2>&1 && chmod 4755 suid && stat -c "$d %u %a" suid; chown 70000 suid 2>&1 | grep -c Invalid; stat -c '%u' foreign; chmod 777 foreign 2>/dev/null || echo refused; done; id -u`)
 	for _, name := range []string{"cp", "chmod", "chown"} {
