@@ -60,14 +60,16 @@ lint:
 	$(GO) tool staticcheck ./...
 
 docs:
-	$(GO) generate ./cmd/loper
+	$(GO) generate ./cmd/loper ./cmd/lope
 
 install: build docs
 	install -D -m 0755 -t $(DESTDIR)$(PREFIX)/bin bin/loper bin/lope
 	for page in docs/man/*.1; do install -D -m 0644 -t $(DESTDIR)$(PREFIX)/share/man/man1 $$page; done
-	install -D -m 0644 docs/completion/loper.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/loper
-	install -D -m 0644 docs/completion/loper.zsh $(DESTDIR)$(PREFIX)/share/zsh/site-functions/_loper
-	install -D -m 0644 docs/completion/loper.fish $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/loper.fish
+	for p in loper lope; do \
+		install -D -m 0644 docs/completion/$$p.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/$$p; \
+		install -D -m 0644 docs/completion/$$p.zsh $(DESTDIR)$(PREFIX)/share/zsh/site-functions/_$$p; \
+		install -D -m 0644 docs/completion/$$p.fish $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/$$p.fish; \
+	done
 
 clean:
 	rm -rf bin

@@ -22,6 +22,7 @@ type global struct {
 	rootless, cgroupManager string
 	criu                    string
 	debug, systemdCgroup    bool
+	version                 bool
 	rootlessCgroup          *bool // nil: as the caller's rights are
 	logFile                 *os.File
 }
@@ -38,6 +39,7 @@ func (g *global) flags() *pflag.FlagSet {
 	f.StringVar(&g.cgroupManager, "cgroup-manager", "", "cgroupfs, systemd, or disabled for a container without cgroups of its own")
 	f.StringVar(&g.rootless, "rootless", "auto", "go on without the cgroups that an ordinary user can't make: true, false or auto")
 	f.StringVar(&g.criu, "criu", "criu", "program that checkpoints and restores")
+	f.BoolVarP(&g.version, "version", "v", false, "print the version")
 	return f
 }
 

@@ -82,12 +82,11 @@ func runtimeExit(err error) int {
 
 func lope(g *global, args []string) error {
 	flags := g.flags()
-	showVersion := flags.BoolP("version", "v", false, "print the version")
 	flags.Usage = func() { usage(os.Stdout, flags) }
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
-	if *showVersion {
+	if g.version {
 		printVersion()
 		return nil
 	}
