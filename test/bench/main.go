@@ -93,7 +93,7 @@ func (b *bench) all() error {
 		name string
 		f    func() error
 	}{
-		{"version", b.version}, {"runtime", b.runtimes}, {"seccomp", b.seccomp}, {"engine", b.engines}, {"memory", b.memory}, {"pull", b.pull},
+		{"version", b.version}, {"runtime", b.runtimes}, {"seccomp", b.seccomp}, {"limits", b.limits}, {"engine", b.engines}, {"memory", b.memory}, {"pull", b.pull},
 	} {
 		if b.only != "" && !strings.Contains(part.name, b.only) {
 			continue
