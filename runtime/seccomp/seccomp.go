@@ -15,13 +15,22 @@
 //     order: those on later arguments first, then the most special comparison;
 //   - the conditions of one rule must all hold, unless two of them name the
 //     same argument: then each of them is a rule of its own;
+//   - a masked comparison looks at the mask's bits of both values, and one
+//     whose mask is empty always holds;
 //   - on 32-bit architectures only the lower 32 bits of arguments and values
 //     are compared: a 64-bit program that makes a 32-bit call controls the
 //     upper half, which the kernel ignores;
 //   - the architecture of the kernel is always filtered, listed or not.
+//
+// In two things it is stricter than they are. A call of an architecture that
+// is not listed ends the process, where they end a thread and leave the others
+// waiting for it. And a rule that allows a call under conditions does not
+// allow the same through socketcall(2) or ipc(2), where no filter sees the
+// arguments; libseccomp takes the conditions for such on the multiplexer's own.
 package seccomp
 
 import (
+	"encoding/binary"
 	"fmt"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
@@ -56,30 +65,32 @@ type Filter struct {
 	Notify bool
 }
 
-// Bytes returns the program as an array of struct sock_filter. All supported
-// architectures are little-endian.
+// Bytes returns the program as an array of struct sock_filter, in this
+// machine's order of bytes.
 func (f Filter) Bytes() []byte {
 	b := make([]byte, 0, 8*len(f.Insns))
 	for _, i := range f.Insns {
-		b = append(b, byte(i.Code), byte(i.Code>>8), i.Jt, i.Jf,
-			byte(i.K), byte(i.K>>8), byte(i.K>>16), byte(i.K>>24))
+		b = binary.NativeEndian.AppendUint16(b, i.Code)
+		b = append(b, i.Jt, i.Jf)
+		b = binary.NativeEndian.AppendUint32(b, i.K)
 	}
 	return b
 }
 
-// Compile translates a profile for a kernel of the given GOARCH (amd64, 386,
-// arm64 or arm). A nil profile compiles to the zero Filter.
+// Compile translates a profile for a kernel of the given GOARCH, or, of those
+// that Go does not build for, ppc, s390, parisc, parisc64, m68k, sh (with the
+// low byte first) or sheb. A nil profile compiles to the zero Filter.
 //
 // System calls that no supported architecture has are skipped with a warning,
 // and so are architectures that this kernel cannot run. Anything else that is
 // not understood is an error that names the field. Calls of an architecture
 // that the profile does not list kill the process; x32 counts as one.
 //
-// With SCMP_ACT_ERRNO as default action, system calls with higher numbers
-// than any call the profile names give ENOSYS instead, as runc has it: a C
-// library that tries a new call first then falls back to the old one, where
-// EPERM would make it give up. A profile that wants ENOSYS everywhere says so
-// with defaultErrnoRet.
+// When the default action refuses, system calls with higher numbers than any
+// call the profile names give ENOSYS instead, as runc has it: a C library that
+// tries a new call first then falls back to the old one, where EPERM would
+// make it give up. A profile that wants ENOSYS everywhere says so with
+// defaultErrnoRet.
 func Compile(s *specs.LinuxSeccomp, goarch string) (Filter, error) {
 	if s == nil {
 		return Filter{}, nil
