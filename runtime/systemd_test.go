@@ -313,7 +313,8 @@ func TestSystemdIsMissing(t *testing.T) {
 }
 
 // TestSystemdInLoginSession does what TestSystemd does from a login session, whose processes a user may not move by
-// writing to files: its scope lies beside the user's systemd and not below.
+// writing to files: its scope lies beside the user's systemd and not below. So it does from a user namespace of that
+// user's, as engines do.
 func TestSystemdInLoginSession(t *testing.T) {
 	const user = "tester" // of the virtual machine
 	if !userns.Privileged() || os.Getenv("LOPER_TEST_VM") == "" {
@@ -325,11 +326,16 @@ func TestSystemdInLoginSession(t *testing.T) {
 	needUnified(t)
 	self, err := os.Executable()
 	must(t, err)
-	cmd := command(t, "systemd-run", "--quiet", "--pipe", "--wait", "--uid="+user, "--property=PAMName=login",
-		"--setenv=TMPDIR="+os.TempDir(), "--setenv=PATH="+os.Getenv("PATH"), self, "-test.run=^TestSystemd$", "-test.v")
-	cmd.Dir = "/"
-	out, err := cmd.CombinedOutput()
-	if err != nil || !strings.Contains(string(out), "--- PASS: TestSystemd ") {
-		t.Errorf("%v: %s", err, out)
+	for name, prefix := range map[string][]string{"session": nil, "user namespace": {"unshare", "--user", "--map-root-user"}} {
+		t.Run(name, func(t *testing.T) {
+			args := append([]string{"--quiet", "--pipe", "--wait", "--uid=" + user, "--property=PAMName=login",
+				"--setenv=TMPDIR=" + os.TempDir(), "--setenv=PATH=" + os.Getenv("PATH")}, prefix...)
+			cmd := command(t, "systemd-run", append(args, self, "-test.run=^TestSystemd$", "-test.v")...)
+			cmd.Dir = "/"
+			out, err := cmd.CombinedOutput()
+			if err != nil || !strings.Contains(string(out), "--- PASS: TestSystemd ") {
+				t.Errorf("%v: %s", err, out)
+			}
+		})
 	}
 }
