@@ -442,3 +442,48 @@ func TestCgroupMounts(t *testing.T) {
 		}
 	}
 }
+
+// proc, sysfs, mqueue and devpts in each combination of namespaces, with and
+// without ids of the container's own: each shows the namespace that the
+// container is in, and what is mounted anew has its options.
+func TestKernelFilesystemsInEachCombination(t *testing.T) {
+	kinds := []specs.LinuxNamespaceType{specs.PIDNamespace, specs.NetworkNamespace, specs.IPCNamespace}
+	both(t, func(t *testing.T, own bool) {
+		for combination := range 1 << len(kinds) {
+			o := bundle(t, "sh", "-c", fmt.Sprintf("test -e /proc/%d/status && echo host pids; ls /sys/class/net; cat /proc/self/mountinfo; ls /dev/pts", os.Getpid()))
+			o.Spec.Hostname = ""
+			o.ID += fmt.Sprint("-", combination)
+			hosts := map[specs.LinuxNamespaceType]bool{}
+			for i, kind := range kinds {
+				if hosts[kind] = combination&(1<<i) != 0; hosts[kind] {
+					o.Spec.Linux.Namespaces = slices.DeleteFunc(o.Spec.Linux.Namespaces, func(n specs.LinuxNamespace) bool { return n.Type == kind })
+				}
+			}
+			if _, err := os.Stat("/dev/mqueue"); err != nil && hosts[specs.IPCNamespace] {
+				o.Spec.Mounts = slices.DeleteFunc(o.Spec.Mounts, func(m specs.Mount) bool { return m.Type == "mqueue" })
+			}
+			if own {
+				mappedUser(&o)
+				mappedRoot(t, &o)
+			}
+			out, _ := capture(t, o)
+			if seen := strings.HasPrefix(out, "host pids\n"); seen != hosts[specs.PIDNamespace] {
+				t.Errorf("%v: the host's processes are there: %v", hosts, seen)
+			}
+			list := parseMounts(out)
+			if m := mountAt(t, list, "/proc"); m.kind != "proc" {
+				t.Errorf("%v: %+v", hosts, m)
+			}
+			if m := mountAt(t, list, "/proc/sys"); !strings.HasPrefix(m.options, "ro") {
+				t.Errorf("%v: %+v", hosts, m)
+			}
+			if m := mountAt(t, list, "/sys"); m.kind != "sysfs" || !strings.HasPrefix(m.options, "ro,nosuid,nodev,noexec") {
+				t.Errorf("%v: %+v", hosts, m)
+			}
+			m := mountAt(t, list, "/dev/pts")
+			if m.kind != "devpts" || !strings.Contains(m.super, ",mode=620,ptmxmode=666") || !strings.HasSuffix(out, "\nptmx\n") {
+				t.Errorf("%v: %+v", hosts, m)
+			}
+		}
+	})
+}
