@@ -145,7 +145,7 @@ func Compile(spec *specs.Spec, host Host, set Settings) (*Compiled, error) {
 	if !has(spec, specs.MountNamespace) {
 		return nil, badField("linux.namespaces", "has no mount namespace; Loper doesn't run a container on the host's mounts")
 	}
-	if err := c.unsupported(); err != nil {
+	if err := c.checkLinux(); err != nil {
 		return nil, err
 	}
 	c.inVain(process, "process")

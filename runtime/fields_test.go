@@ -75,6 +75,13 @@ func TestProcessFieldsRefuse(t *testing.T) {
 			s.Linux.Namespaces = append(s.Linux.Namespaces, specs.LinuxNamespace{Type: specs.TimeNamespace, Path: "/proc/1/ns/time"})
 			s.Linux.TimeOffsets = map[string]specs.LinuxTimeOffset{"boottime": {Secs: 1}}
 		},
+		"linux.timeOffsets: needs a new time": func(s *specs.Spec) {
+			s.Linux.TimeOffsets = map[string]specs.LinuxTimeOffset{"boottime": {Secs: 1}}
+		},
+		`linux.rootfsPropagation: unknown propagation "x"`: func(s *specs.Spec) { s.Linux.RootfsPropagation = "x" },
+		"linux.namespaces: has no mount namespace": func(s *specs.Spec) {
+			s.Linux.Namespaces, s.Hostname, s.Linux.MaskedPaths, s.Linux.ReadonlyPaths = nil, "", nil, nil
+		},
 		"process.user.gid: 4294967295 means":               func(s *specs.Spec) { s.Process.User.GID = noID },
 		"process.user.additionalGids[1]: 4294967295 means": func(s *specs.Spec) { s.Process.User.AdditionalGids = []uint32{1, noID} },
 		"process.user.uid: 10 has no mapping in linux.uidMappings": func(s *specs.Spec) {

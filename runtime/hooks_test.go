@@ -132,28 +132,3 @@ func TestFailingHooks(t *testing.T) {
 		t.Errorf("before\n%s\nafter\n%s", before, after)
 	}
 }
-
-// What Loper doesn't do is refused with the name of the field.
-func TestUnsupportedIsRefused(t *testing.T) {
-	number := int64(1)
-	for field, change := range map[string]func(s *specs.Spec, h *Host){
-		"linux.personality.domain: unknown domain": func(s *specs.Spec, _ *Host) { s.Linux.Personality = &specs.LinuxPersonality{Domain: "x"} },
-		"linux.timeOffsets: needs a new time": func(s *specs.Spec, _ *Host) {
-			s.Linux.TimeOffsets = map[string]specs.LinuxTimeOffset{"boottime": {Secs: number}}
-		},
-		`linux.rootfsPropagation: unknown propagation "x"`: func(s *specs.Spec, _ *Host) { s.Linux.RootfsPropagation = "x" },
-		"linux.namespaces: has no mount namespace": func(s *specs.Spec, _ *Host) {
-			s.Linux.Namespaces, s.Hostname, s.Linux.MaskedPaths, s.Linux.ReadonlyPaths = nil, "", nil, nil
-		},
-	} {
-		spec, host := exampleSpec(t, false), testHost()
-		change(spec, &host)
-		err := Validate(spec)
-		if err == nil {
-			_, err = Compile(spec, host, Settings{})
-		}
-		if err == nil || !strings.Contains(err.Error(), field) {
-			t.Errorf("error %v, want %q", err, field)
-		}
-	}
-}

@@ -6,9 +6,9 @@ import (
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
 
-// unsupported refuses what config.json asks for and Loper doesn't do. Nothing
-// of Linux is ignored in silence: what would do no harm becomes a warning.
-func (c *compiler) unsupported() error {
+// checkLinux refuses values that Linux hasn't got. Nothing is ignored in
+// silence: what has no effect and does no harm becomes a warning.
+func (c *compiler) checkLinux() error {
 	l := c.spec.Linux
 	switch {
 	case l.Personality != nil && len(l.Personality.Flags) > 0:
@@ -48,8 +48,6 @@ func (c *compiler) inVain(p *specs.Process, field string) {
 		c.warn(field+".user.additionalGids", "are left out: a user namespace of a single group has no others")
 	}
 }
-
-func notSupported(field string) error { return badField(field, "is not supported") }
 
 func (c *compiler) warn(field, format string, args ...any) {
 	c.warnings = append(c.warnings, "config.json: "+field+": "+fmt.Sprintf(format, args...))
