@@ -95,6 +95,9 @@ func (c *Container) dumpOptions(k *CRIU, spec *specs.Spec) (*criu.Options, error
 			o.External = append(o.External, name)
 		}
 	}
+	if err := c.writeBound(o.Images); err != nil {
+		return nil, err
+	}
 	return o, writeStreams(o.Images, streams)
 }
 

@@ -82,6 +82,34 @@ func writeStreams(dir *os.File, names []string) error {
 	return err
 }
 
+// boundFile, beside the images, tells that the processes end with the one that
+// restores them: criu restores the signal too that does so.
+const boundFile = "bound"
+
+// writeBound remembers whether the container ended with who made it.
+func (c *Container) writeBound(images *os.File) error {
+	if !c.state.Bound {
+		err := unix.Unlinkat(int(images.Fd()), boundFile, 0) // an earlier checkpoint's
+		if errors.Is(err, unix.ENOENT) {
+			err = nil
+		}
+		return err
+	}
+	f, err := openIn(images, boundFile, unix.O_WRONLY|unix.O_CREAT)
+	if err != nil {
+		return err
+	}
+	return f.Close()
+}
+
+// refuseBound refuses to restore processes that would end at once.
+func refuseBound(images *os.File, detached bool) error {
+	if detached && unix.Faccessat(int(images.Fd()), boundFile, unix.F_OK, unix.AT_SYMLINK_NOFOLLOW) == nil {
+		return errors.New("the container was run in the foreground and ends with who restores it: restore it without --detach")
+	}
+	return nil
+}
+
 // maxStreams bounds the file of the streams' names.
 const maxStreams = 1 << 16
 

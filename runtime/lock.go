@@ -130,6 +130,7 @@ func newContainer(o *Options, spec *specs.Spec, m cgroup.Manager) (_ *Container,
 	c.state = state{
 		Version: spec.Version, ID: o.ID, Bundle: o.Bundle, Rootfs: spec.Root.Path, Created: time.Now().UTC(), Owner: os.Getuid(),
 		Cgroups: m.Paths(), Unit: m.Unit(), Annotations: spec.Annotations, Poststop: len(hooksOf(spec).Poststop) > 0,
+		Bound:   !o.Detached,
 		OwnPids: fresh(spec, specs.PIDNamespace),
 	}
 	err = c.saveState()

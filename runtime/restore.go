@@ -39,6 +39,9 @@ func Restore(o Options, k CRIU) (_ *Container, err error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := refuseBound(k.Images, o.Detached); err != nil {
+		return nil, err
+	}
 	s.ns = planNamespaces(s.spec.Linux.Namespaces, userns.Privileged())
 	if s.cgroup, err = newCgroup(s.spec, &o); err != nil {
 		return nil, err

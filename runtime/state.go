@@ -27,6 +27,7 @@ type state struct {
 	Pid         int               `json:"pid,omitempty"`
 	Started     uint64            `json:"startTime,omitempty"` // clock ticks since boot, /proc/PID/stat field 22
 	OwnPids     bool              `json:"ownPids,omitempty"`   // a pid namespace that ends with its first process
+	Bound       bool              `json:"bound,omitempty"`     // it ends with who made it
 	Created     time.Time         `json:"created"`
 	Owner       int               `json:"owner"`
 	Cgroups     map[string]string `json:"cgroups,omitempty"`

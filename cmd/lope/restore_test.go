@@ -163,6 +163,36 @@ func TestRestoreInForeground(t *testing.T) {
 	b.want(1, "does not exist", "state", "c")
 }
 
+// A container of the foreground ends with its lope, and so does a restored one.
+func TestCheckpointOfForeground(t *testing.T) {
+	b := newCounter(t)
+	in, inW, err := os.Pipe()
+	b.must(err)
+	out, outW, err := os.Pipe()
+	b.must(err)
+	defer func() { in.Close(); inW.Close(); out.Close(); outW.Close() }()
+	start := func(args ...string) *exec.Cmd {
+		cmd := b.command(args...)
+		cmd.Stdin, cmd.Stdout, cmd.Stderr = in, outW, outW
+		b.must(cmd.Start())
+		return cmd
+	}
+	run := start("run", "c")
+	b.counts(0)
+	images := b.images()
+	b.want(0, "", "checkpoint", "--image-path", images, "c")
+	if err := run.Wait(); run.ProcessState.ExitCode() != 137 {
+		t.Errorf("run ends with %v", err)
+	}
+	stopped := b.count()
+	b.want(1, "restore it without --detach", "restore", "-d", "--image-path", images, "c")
+	restore := start("restore", "--image-path", images, "c")
+	b.counts(stopped)
+	b.must(restore.Process.Kill())
+	restore.Wait()
+	eventually(t, "the container ends with lope", func() bool { return b.state("c").Status == specs.StateStopped })
+}
+
 func TestRestoreHooks(t *testing.T) {
 	b := newCounter(t)
 	said := filepath.Join(b.bundle, "hooks")
