@@ -34,6 +34,9 @@ func (s *server) replace() {
 		unix.FcntlInt(uintptr(fd), unix.F_SETFD, 0)
 	}
 	ignoreSignals()
+	// Where the kernel gives huge pages unasked, one of them would be most of
+	// what the replacement takes.
+	_ = unix.Prctl(unix.PR_SET_THP_DISABLE, 1, 0, 0, 0)
 	syscall.Exec("/proc/self/exe", os.Args, env)
 	catchSignals(s.pidfd)
 	for _, fd := range s.descriptors() {
