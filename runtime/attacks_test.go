@@ -91,7 +91,7 @@ func TestRaceInASharedVolume(t *testing.T) {
 				o := bundle(t, "true")
 				o.Spec.Mounts = append(o.Spec.Mounts,
 					specs.Mount{Destination: "/shared", Source: volume, Options: []string{"rbind"}},
-					specs.Mount{Destination: "/shared/dir/dir", Type: "tmpfs"},
+					specs.Mount{Destination: "/shared/dir/dir", Type: "tmpfs", Options: []string{"tmpcopyup"}},
 					specs.Mount{Destination: "/shared/dir/new", Type: "tmpfs"},
 					specs.Mount{Destination: "/shared/dir/file", Source: "/etc/hostname", Options: []string{"bind"}})
 				o.Spec.Linux.Devices = []specs.LinuxDevice{{Path: "/shared/dir/null", Type: "c", Major: 1, Minor: 3}}
@@ -113,6 +113,37 @@ func TestRaceInASharedVolume(t *testing.T) {
 				t.Errorf("the host's mounts were\n%s\nand are\n%s", before, after)
 			}
 		})
+	}
+}
+
+// A container swaps the place of a mount that comes to it while it runs.
+func TestRaceOfAddedMounts(t *testing.T) {
+	outside, untouched := outsideOf(t)
+	c, o := sleeping(t, nil)
+	root := o.Spec.Root.Path
+	must(t, os.MkdirAll(filepath.Join(root, "dir/dir"), 0o755))
+	must(t, os.Symlink(strings.Repeat("../", 20)+outside, filepath.Join(root, "link")))
+	stop := swapping(t, root, "dir", "link")
+	defer stop()
+	before := mountTable(t, outside)
+	added, removed := 0, 0
+	for range *attempts {
+		list := []specs.Mount{{Destination: "/dir/dir", Type: "tmpfs"}, {Destination: "/dir/new/x", Source: "/etc/hostname", Options: []string{"bind"}}}
+		if c.AddMounts(list) == nil {
+			added++
+		}
+		if c.RemoveMounts(list) == nil {
+			removed++
+		}
+	}
+	swaps := stop()
+	t.Logf("%d of %d added, %d removed, %d swaps", added, *attempts, removed, swaps)
+	if swaps < *attempts || added == 0 {
+		t.Error("no race")
+	}
+	untouched()
+	if after := mountTable(t, outside); !slices.Equal(before, after) {
+		t.Errorf("the host's mounts were\n%s\nand are\n%s", before, after)
 	}
 }
 

@@ -145,9 +145,7 @@ func parseMountOptions(m specs.Mount) mountOptions {
 	for _, name := range m.Options {
 		found, ok := findOption(name)
 		if !ok {
-			if name != "" {
-				o.data = append(o.data, name)
-			}
+			o.data = append(o.data, splitData(name)...)
 			continue
 		}
 		switch found.kind {
@@ -174,6 +172,26 @@ func parseMountOptions(m specs.Mount) mountOptions {
 		}
 	}
 	return o
+}
+
+// splitData parts options of a file system that were given as one, as mount(2)
+// would: at commas, but for those in quotes or behind a backslash.
+func splitData(text string) (list []string) {
+	begin, quoted := 0, false
+	for i := 0; i <= len(text); i++ {
+		switch {
+		case i == len(text), text[i] == ',' && !quoted:
+			if i > begin {
+				list = append(list, text[begin:i])
+			}
+			begin = i + 1
+		case text[i] == '"':
+			quoted = !quoted
+		case text[i] == '\\' && i+1 < len(text):
+			i++
+		}
+	}
+	return list
 }
 
 // validateMount finds what no mount may have.

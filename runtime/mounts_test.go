@@ -129,6 +129,7 @@ func TestMountData(t *testing.T) {
 	o := bundle(t)
 	o.Spec.Mounts = append(o.Spec.Mounts,
 		specs.Mount{Destination: "/t", Type: "tmpfs", Options: []string{"sync", "dirsync", "mand", "iversion", "lazytime", "size=64k", "nr_inodes=7", "mode=1750", "uid=3", "gid=4", "ro"}},
+		specs.Mount{Destination: "/joined", Type: "tmpfs", Options: []string{"size=64k,,mode=1750", ""}},
 		specs.Mount{Destination: "relative/to/root", Type: "tmpfs"},
 		specs.Mount{Destination: "/a/../up/./here", Type: "tmpfs"})
 	list := mountsInside(t, o)
@@ -140,6 +141,12 @@ func TestMountData(t *testing.T) {
 	}
 	if !strings.HasPrefix(m.options, "ro,") {
 		t.Errorf("options %s", m.options)
+	}
+	if m := mountAt(t, list, "/joined"); m.super != "rw,size=64k,mode=1750" {
+		t.Errorf("%+v", m)
+	}
+	if got := splitData(`a,b="c,d",e=f\,g,,h\`); !slices.Equal(got, []string{"a", `b="c,d"`, `e=f\,g`, `h\`}) {
+		t.Errorf("%q", got)
 	}
 	mountAt(t, list, "/relative/to/root")
 	mountAt(t, list, "/up/here")
