@@ -58,12 +58,12 @@ type Options struct {
 }
 
 // traceProgram tells what the new process is about to do.
-func (o *Options) traceProgram(p *launch.Program) {
-	if o.Trace == nil {
+func traceProgram(trace func(string), p *launch.Program) {
+	if trace == nil {
 		return
 	}
 	for i, op := range p.Ops {
-		o.Trace(fmt.Sprintf("operation %d: %s: %s", i, op.Call.Name, op.Text))
+		trace(fmt.Sprintf("operation %d: %s: %s", i, op.Call.Name, op.Text))
 	}
 }
 

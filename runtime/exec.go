@@ -17,9 +17,10 @@ type ExecOptions struct {
 	Process               *specs.Process
 	Stdin, Stdout, Stderr *os.File
 	ConsoleSocket         *os.File
-	// Terminal and Before are as in Options.
+	// Terminal, Before and Trace are as in Options.
 	Terminal func() error
 	Before   func()
+	Trace    func(string)
 	// Detached lets the process outlive the caller.
 	Detached    bool
 	PreserveFDs int
@@ -109,6 +110,7 @@ func (c *Container) Exec(o ExecOptions) (_ *Process, err error) {
 		return nil, err
 	}
 	s.keep(containerInput, pidfd)
+	traceProgram(o.Trace, compiled.Program)
 	if o.Before != nil {
 		o.Before()
 	}

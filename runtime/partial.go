@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 
 	"loper.run/runtime/specjson"
 
@@ -84,11 +85,7 @@ func loadPart(path, before, after string) (*specs.Spec, error) {
 
 // partError names the file that the mistake is in.
 func partError(path string, err error) error {
-	var field *ConfigError
-	if errors.As(err, &field) {
-		return fmt.Errorf("%s: %s: %w", path, field.Field, field.Err)
-	}
-	return fmt.Errorf("%s: %w", path, errors.Unwrap(err))
+	return errors.New(path + ": " + strings.TrimPrefix(err.Error(), "config.json: "))
 }
 
 // readLimited reads a file that should have the size of a config.json.

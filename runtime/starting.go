@@ -95,7 +95,7 @@ func create(o Options, gate bool) (_ *Container, err error) {
 		return nil, err
 	}
 	s.container.warnings = s.compiled.Warnings
-	o.traceProgram(s.compiled.Program)
+	traceProgram(o.Trace, s.compiled.Program)
 	if o.Before != nil {
 		o.Before()
 	}

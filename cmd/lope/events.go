@@ -12,6 +12,7 @@ import (
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"github.com/spf13/pflag"
+	"golang.org/x/sys/unix"
 )
 
 // event is a line that events prints.
@@ -58,6 +59,9 @@ func printStats(c *runtime.Container) error {
 	return json.NewEncoder(os.Stdout).Encode(event{"stats", c.ID(), statsOf(s)})
 }
 
+// lastEvents is how long the kernel may need to tell why a process ended.
+const lastEvents = 100 * time.Millisecond
+
 // watch prints events until the container ends.
 func watch(g *global, c *runtime.Container, interval time.Duration) error {
 	w, err := c.WatchOOM()
@@ -65,7 +69,7 @@ func watch(g *global, c *runtime.Container, interval time.Duration) error {
 		return err
 	}
 	defer w.Close()
-	ooms := make(chan error)
+	ooms, ended := make(chan error), make(chan struct{})
 	go func() {
 		for {
 			err := w.Wait()
@@ -75,10 +79,17 @@ func watch(g *global, c *runtime.Container, interval time.Duration) error {
 			}
 		}
 	}()
+	go func() {
+		awaitEnd(c)
+		time.Sleep(lastEvents)
+		close(ended)
+	}()
 	tick := time.NewTicker(interval)
 	defer tick.Stop()
 	for {
 		select {
+		case <-ended:
+			return nil
 		case err := <-ooms:
 			if errors.Is(err, io.EOF) {
 				return nil
@@ -93,6 +104,20 @@ func watch(g *global, c *runtime.Container, interval time.Duration) error {
 			if err := printStats(c); err != nil && c.Status() != specs.StateStopped {
 				g.warn([]string{err.Error()})
 			}
+		}
+	}
+}
+
+// awaitEnd waits for the end of the container's first process.
+func awaitEnd(c *runtime.Container) {
+	fd, err := c.Pidfd()
+	if err != nil {
+		return // it has ended
+	}
+	defer fd.Close()
+	for {
+		if _, err := unix.Poll([]unix.PollFd{{Fd: int32(fd.Fd()), Events: unix.POLLIN}}, -1); err != unix.EINTR {
+			return
 		}
 	}
 }

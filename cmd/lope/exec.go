@@ -84,7 +84,7 @@ func (e *execution) run(g *global, args []string) error {
 	if err != nil {
 		return err
 	}
-	o := runtime.ExecOptions{Process: p, Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr, Detached: e.detach, PreserveFDs: preserve, Cgroup: e.cgroup, Paused: e.paused}
+	o := runtime.ExecOptions{Process: p, Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr, Detached: e.detach, PreserveFDs: preserve, Cgroup: e.cgroup, Paused: e.paused, Trace: g.trace()}
 	switch {
 	case p.Terminal && e.detach && e.consoleSocket == "":
 		return errors.New("a terminal for a detached process needs --console-socket")

@@ -196,3 +196,5 @@ func eventually(t testing.TB, what string, ok func() bool) {
 	}
 	t.Errorf("not within 5 s: %s", what)
 }
+
+func memoryLimit(bytes int64) *specs.LinuxMemory { return &specs.LinuxMemory{Limit: &bytes} }

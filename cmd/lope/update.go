@@ -64,7 +64,10 @@ func (u *updating) run(g *global, args []string) error {
 			return err
 		}
 	}
-	return c.Update(r)
+	if err := c.Update(r); err != nil || u.rdt.L3CacheSchema == "" && u.rdt.MemBwSchema == "" {
+		return err
+	}
+	return c.UpdateIntelRdt(u.rdt.L3CacheSchema, u.rdt.MemBwSchema)
 }
 
 // number is a flag that is nil unless it is given.
