@@ -71,7 +71,7 @@ func TestConformance(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	host := env.Snapshot(env.Look{Programs: filepath.Dir(program), State: []string{r.root}, Mark: dir, Cgroups: regexp.MustCompile("cgroup-test|" + uuid)})
+	host := env.Snapshot(env.Look{Programs: filepath.Dir(program), State: []string{r.root}, Mark: dir, Cgroups: regexp.MustCompile("cgrouptest|testdir|" + uuid)})
 	verdicts := r.runAll(selected(t, expected))
 	report(t, expected, verdicts)
 	r.deleteLeft()
@@ -134,7 +134,7 @@ type runner struct {
 	suite   *suite
 	runtime string // a script that gives the runtime a root of its own
 	root    string
-	cgroups sync.Mutex // the programs for cgroups all use the same one
+	cgroups sync.Mutex // held by a program that uses the one cgroup that the suite has for all
 }
 
 func newRunner(s *suite, program, dir string) (*runner, error) {
@@ -162,7 +162,7 @@ func (r *runner) runAll(list []expectation) map[string]verdict {
 		slots <- true
 		all.Go(func() {
 			defer func() { <-slots }()
-			if strings.HasPrefix(e.name, "linux_cgroups_") {
+			if strings.Contains(e.name, "cgroups") || strings.HasPrefix(e.name, "delete_") {
 				r.cgroups.Lock()
 				defer r.cgroups.Unlock()
 			}
@@ -181,11 +181,22 @@ func (r *runner) runAll(list []expectation) map[string]verdict {
 	return byName
 }
 
-// deleteLeft deletes the containers that programs left; some forget theirs when they fail.
+// deleteLeft deletes what programs left: some forget their container when they fail, and none removes its cgroup's parent
+// or the one that delete_only_create_resources makes.
 func (r *runner) deleteLeft() {
 	out, _ := exec.Command(r.runtime, "list", "-q").Output()
 	for _, id := range strings.Fields(string(out)) {
 		exec.Command(r.runtime, "delete", "--force", id).Run()
+	}
+	var groups []string
+	filepath.WalkDir("/sys/fs/cgroup", func(path string, d os.DirEntry, err error) error {
+		if err == nil && d.IsDir() && (d.Name() == "testdir" || strings.HasSuffix(path, "testdir/cgrouptest") || strings.HasSuffix(path, "pids/cgrouptest")) {
+			groups = append(groups, path)
+		}
+		return nil
+	})
+	for _, g := range slices.Backward(groups) {
+		unix.Rmdir(g)
 	}
 }
 
