@@ -166,6 +166,9 @@ func TestLimitsRefused(t *testing.T) {
 		{V2, "linux.resources.network", specs.LinuxResources{Network: &specs.LinuxNetwork{ClassID: ptr(uint32(1))}}},
 		{V2, "linux.resources.memory.swappiness", specs.LinuxResources{Memory: &specs.LinuxMemory{Swappiness: ptr(uint64(1))}}},
 		{V2, "linux.resources.memory.disableOOMKiller", specs.LinuxResources{Memory: &specs.LinuxMemory{DisableOOMKiller: ptr(true)}}},
+		{V2, "linux.resources.memory.kernelTCP", specs.LinuxResources{Memory: &specs.LinuxMemory{KernelTCP: ptr(int64(1))}}},
+		{V2, "linux.resources.blockIO.leafWeight", specs.LinuxResources{BlockIO: &specs.LinuxBlockIO{LeafWeight: ptr(uint16(10))}}},
+		{V2, "linux.resources.network", specs.LinuxResources{Network: &specs.LinuxNetwork{Priorities: []specs.LinuxInterfacePriority{{Name: "lo"}}}}},
 		{V2, "linux.resources.memory.swap", specs.LinuxResources{Memory: &specs.LinuxMemory{Limit: ptr(int64(9)), Swap: ptr(int64(8))}}},
 		{V2, "linux.resources.memory.swap", specs.LinuxResources{Memory: &specs.LinuxMemory{Swap: ptr(int64(8))}}},
 		{V2, `linux.resources.unified["../x.y"]`, specs.LinuxResources{Unified: map[string]string{"../x.y": "1"}}},
@@ -250,6 +253,7 @@ func TestV2FilesOfATree(t *testing.T) {
 		t.Errorf("handed down: %q", got)
 	}
 	for want, r := range map[string]*specs.LinuxResources{
+		"linux.resources.cpu.realtimeRuntime: this kernel has no cpu.rt_runtime_us":           {CPU: &specs.LinuxCPU{RealtimeRuntime: ptr(int64(5))}},
 		"linux.resources.blockIO.weight: cgroup " + m.path() + " has no io controller":        {BlockIO: &specs.LinuxBlockIO{Weight: ptr(uint16(10))}},
 		"linux.resources.memory.swap: this kernel has no memory.swap.max":                     {Memory: &specs.LinuxMemory{Limit: ptr(int64(5)), Swap: ptr(int64(9))}},
 		`linux.resources.unified["memory.nonsense"]: this kernel has no memory.nonsense`:      {Unified: map[string]string{"memory.nonsense": "1"}},
