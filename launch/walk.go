@@ -85,7 +85,8 @@ type walker struct {
 	// are other children's sockets: while this one held a copy, those could
 	// not tell that their parent is gone.
 	foreign []fdRange
-	skin    *skin // what a Shed changes; nil: there is none
+	skin    *skin      // what a Shed changes; nil: there is none
+	args    [6]uintptr // of the step at hand; the steps' own pages stay shared with the parent
 	report  report
 	ready   bool // the parent was told that the execve comes next
 }
@@ -103,8 +104,9 @@ func walk(w *walker) {
 	for i := 0; i < len(w.steps); i++ {
 		s := &w.steps[i]
 		for j := range s.args {
+			w.args[j] = s.args[j]
 			if s.from[j] != 0 {
-				s.args[j] = w.slots[s.from[j]-1]
+				w.args[j] = w.slots[s.from[j]-1]
 			}
 		}
 		for _, p := range s.patches {
@@ -149,25 +151,25 @@ func walk(w *walker) {
 func take(w *walker, s *step, index int) (uintptr, syscall.Errno) {
 	switch s.kind {
 	case stepCheck:
-		if *(*uint64)(s.memory)&uint64(s.args[3]) != uint64(s.args[4]) {
-			return 0, syscall.Errno(s.args[2])
+		if *(*uint64)(s.memory)&uint64(w.args[3]) != uint64(w.args[4]) {
+			return 0, syscall.Errno(w.args[2])
 		}
 		return 0, 0
 	case stepLoad:
 		return uintptr(*(*uint32)(s.memory)), 0
 	case stepShed:
-		return 0, shed(w.skin, s.args[0])
+		return 0, shed(w.skin, w.args[0])
 	case stepReport:
-		w.socket = s.args[0]
+		w.socket = w.args[0]
 		return 0, 0
 	case stepAnnounce:
 		return 0, tell(w, reportAnnounce, index, 0)
 	case stepPlace:
 		p := (*aPlace)(s.memory)
-		p.root, p.kind, p.mode = s.args[0], s.args[2]&unix.S_IFMT, s.args[2]&^unix.S_IFMT
-		return place(p, s.args[3] != 0)
+		p.root, p.kind, p.mode = w.args[0], w.args[2]&unix.S_IFMT, w.args[2]&^unix.S_IFMT
+		return place(p, w.args[3] != 0)
 	case stepCopyTree:
-		return 0, copyTree((*treeCopy)(s.memory), s.args[0], s.args[1])
+		return 0, copyTree((*treeCopy)(s.memory), w.args[0], w.args[1])
 	case stepReady:
 		w.ready = true
 		return 0, tell(w, reportExec, index, 0)
@@ -176,7 +178,7 @@ func take(w *walker, s *step, index int) (uintptr, syscall.Errno) {
 		w.ready = w.ready || errno == 0 && pid == 0 // the execve of the process aside is nobody's news
 		return pid, errno
 	case stepFork:
-		pid, _, errno := syscall.RawSyscall6(unix.SYS_CLONE, s.args[0]|unix.CLONE_PARENT|uintptr(unix.SIGCHLD), 0, 0, 0, 0, 0)
+		pid, _, errno := syscall.RawSyscall6(unix.SYS_CLONE, w.args[0]|unix.CLONE_PARENT|uintptr(unix.SIGCHLD), 0, 0, 0, 0, 0)
 		if errno == 0 && pid != 0 {
 			tell(w, reportPid, index, int64(pid))
 			for {
@@ -193,7 +195,7 @@ func take(w *walker, s *step, index int) (uintptr, syscall.Errno) {
 		tell(w, reportExec, index, 0)
 	}
 	for {
-		r, _, errno := syscall.RawSyscall6(s.nr, s.args[0], s.args[1], s.args[2], s.args[3], s.args[4], s.args[5])
+		r, _, errno := syscall.RawSyscall6(s.nr, w.args[0], w.args[1], w.args[2], w.args[3], w.args[4], w.args[5])
 		if errno != unix.EINTR {
 			return r, errno
 		}
