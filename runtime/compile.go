@@ -19,6 +19,9 @@ type Host struct {
 	SetgroupsDenied bool
 	// IsFile tells whether the source of a bind mount is not a directory.
 	IsFile func(path string) bool
+	// Below lists what is mounted below a directory, by names that begin there;
+	// nil: nothing.
+	Below func(dir string) []string
 	// IsDevice tells whether the host has that device at that path; nil: it has.
 	IsDevice func(path string, kind, major, minor uint32) bool
 	// OverlayByNames tells that the kernel wants the names of layers.
@@ -116,6 +119,7 @@ type compiler struct {
 	hooks     hookSlots
 	dev       launch.Slot // the container's /dev
 	mounted   []placed
+	shared    []sharedMount
 	nodes     devicePlan
 	console   launch.Slot // the container's end of the terminal
 	filter    seccomp.Filter
@@ -151,9 +155,6 @@ func Compile(spec *specs.Spec, host Host, set Settings) (*Compiled, error) {
 	c.inVain(process, "process")
 	c.p.Namespaces, c.p.Preserve = c.ns.born, set.PreserveFDs
 	if err := c.planDevices(); err != nil {
-		return nil, err
-	}
-	if err := c.checkProtected(); err != nil {
 		return nil, err
 	}
 	c.planHandovers()

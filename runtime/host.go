@@ -4,11 +4,13 @@ import (
 	"os"
 	goruntime "runtime"
 	"slices"
+	"strconv"
 	"strings"
 
 	"loper.run/internal/userns"
 	"loper.run/runtime/cgroup"
 
+	"github.com/moby/sys/mountinfo"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 )
@@ -23,6 +25,7 @@ func lookAtHost(spec *specs.Spec, p *specs.Process) Host {
 			st, err := os.Stat(path)
 			return err == nil && !st.IsDir()
 		},
+		Below: mountsBelow,
 		IsDevice: func(path string, kind, major, minor uint32) bool {
 			var st unix.Stat_t
 			return unix.Lstat(path, &st) == nil && st.Mode&unix.S_IFMT == kind && unix.Major(uint64(st.Rdev)) == major && unix.Minor(uint64(st.Rdev)) == minor
@@ -110,4 +113,29 @@ func hierarchies() []Hierarchy {
 		list = append(list, Hierarchy{Name: name, Option: option})
 	}
 	return list
+}
+
+// mountsBelow lists what is mounted below a directory, by names that begin
+// there.
+func mountsBelow(dir string) (names []string) {
+	f, err := os.OpenFile(dir, unix.O_PATH, 0)
+	if err != nil {
+		return nil // whoever mounts it says why
+	}
+	defer f.Close()
+	at, err := os.Readlink("/proc/self/fd/" + strconv.Itoa(int(f.Fd())))
+	if err != nil {
+		return nil
+	}
+	mounts, err := mountinfo.GetMounts(func(m *mountinfo.Info) (skip, stop bool) {
+		return m.Mountpoint == at || !within(m.Mountpoint, at), false
+	})
+	if err != nil {
+		return nil
+	}
+	for _, m := range mounts {
+		names = append(names, strings.TrimPrefix(strings.TrimPrefix(m.Mountpoint, at), "/"))
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
 }

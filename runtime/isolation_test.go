@@ -354,12 +354,52 @@ func rootless(t *testing.T, dir string) {
 	must(t, c.Delete(false))
 }
 
-// What is shared with the host can't be masked for the container alone.
-func TestMaskInASharedMount(t *testing.T) {
-	o := bundle(t, "true")
-	o.Spec.Mounts = append(o.Spec.Mounts, specs.Mount{Destination: "/data", Source: t.TempDir(), Options: []string{"rbind", "rshared"}})
-	o.Spec.Linux.MaskedPaths = append(o.Spec.Linux.MaskedPaths, "/data/x")
-	if _, err := Run(o); err == nil || !strings.Contains(err.Error(), "lies in mounts[7], which is shared with the host") {
-		t.Errorf("error %v", err)
+// What the runtime mounts below a mount that is shared with the host is the
+// container's alone, also below a mount in it; and the two are shared then.
+func TestOwnMountsInASharedMount(t *testing.T) {
+	plain, _ := sources(t)
+	must(t, unix.Mount("", plain, "", unix.MS_SHARED|unix.MS_REC, ""))
+	for _, dir := range []string{"masked", "nested", "sub/nested", "mine", "sub/mine"} {
+		must(t, os.MkdirAll(filepath.Join(plain, dir), 0o755))
+		must(t, os.WriteFile(filepath.Join(plain, dir, "file"), nil, 0o644))
+	}
+	before := mountTable(t, plain)
+	o := bundle(t, "sh", "-c", "ls /data/masked /data/nested /data/sub/nested; mount -t tmpfs none /data/mine; mount -t tmpfs none /data/sub/mine; touch /data/mine/ready; sleep 60")
+	caps := []string{"CAP_SYS_ADMIN"}
+	o.Spec.Process.Capabilities = &specs.LinuxCapabilities{Bounding: caps, Effective: caps, Permitted: caps}
+	o.Spec.Mounts = append(o.Spec.Mounts,
+		specs.Mount{Destination: "/data", Source: plain, Options: []string{"rbind", "rshared"}},
+		specs.Mount{Destination: "/data/nested", Type: "tmpfs"},
+		specs.Mount{Destination: "/data/sub/nested", Type: "tmpfs"})
+	o.Spec.Linux.MaskedPaths = append(o.Spec.Linux.MaskedPaths, "/data/masked")
+	r, w, err := os.Pipe()
+	must(t, err)
+	o.Stdout, o.Detached = w, true
+	c, err := Run(o)
+	must(t, err)
+	w.Close()
+	defer c.Delete(true)
+	waitFor(t, "the container's mounts", func() bool {
+		_, err := os.Stat(filepath.Join(plain, "mine/ready"))
+		return err == nil
+	})
+	out := make([]byte, 200)
+	n, _ := r.Read(out)
+	if got := string(out[:n]); got != "/data/masked:\n\n/data/nested:\n\n/data/sub/nested:\n" {
+		t.Errorf("inside: %q", got)
+	}
+	var more []string
+	for _, m := range mountTable(t, plain) {
+		if !slices.Contains(before, m) {
+			more = append(more, strings.TrimPrefix(strings.Fields(m)[4], plain))
+		}
+	}
+	if !slices.Equal(more, []string{"/mine", "/sub/mine"}) {
+		t.Errorf("on the host there is %q", more)
+	}
+	for _, dir := range []string{"masked", "nested", "sub/nested"} {
+		if _, err := os.Stat(filepath.Join(plain, dir, "file")); err != nil {
+			t.Error(err)
+		}
 	}
 }

@@ -69,6 +69,9 @@ func (c *compiler) bind(index int, m specs.Mount, o mountOptions, field string) 
 	target := c.ensure(m.Destination, c.host.IsFile == nil || !c.host.IsFile(m.Source), field+".destination")
 	c.attach(tree, target, o, text, field)
 	c.mounted = append(c.mounted, placed{clean(m.Destination), "bind", tree})
+	if o.propagation != nil && c.part(o) == 0 && !c.running {
+		c.share(m.Source, tree, o, text, field)
+	}
 	return nil
 }
 
@@ -102,41 +105,6 @@ func (c *compiler) setAttributes(mount launch.Slot, o mountOptions, own bool, te
 	if o.recSet|o.recClear != 0 {
 		c.add(setAttr(mount, o.recSet, o.recClear, 0, true, text+" (recursive options)", field+".options"))
 	}
-}
-
-// propagate compiles the propagation of a mount. A copy of a shared mount of
-// the host is shared with the host. It stays so only where the options say it
-// and the container's root is the host's; otherwise it may receive at most.
-func (c *compiler) propagate(mount launch.Slot, o mountOptions, text, field string) {
-	text, field = text+" (propagation)", field+".options"
-	if o.bind {
-		if flag := c.part(o); flag != 0 {
-			c.add(setAttr(mount, 0, 0, flag, true, text, field))
-		}
-	}
-	for i, p := range o.propagation {
-		if i == 0 && o.bind && p.recursive && p.flag == c.part(o) {
-			continue
-		}
-		c.add(setAttr(mount, 0, 0, p.flag, p.recursive, text, field))
-	}
-}
-
-// part is what parts a copy, with all below it, from the host, or 0.
-func (c *compiler) part(o mountOptions) uint64 {
-	root := propagation(c.spec.Linux.RootfsPropagation).flag
-	wants := func(flag uint64) bool {
-		return slices.ContainsFunc(o.propagation, func(p spread) bool { return p.flag == flag })
-	}
-	switch {
-	case len(o.propagation) == 0 && (root == unix.MS_SLAVE || root == unix.MS_SHARED):
-		return unix.MS_SLAVE
-	case len(o.propagation) == 0, wants(unix.MS_PRIVATE), wants(unix.MS_UNBINDABLE):
-		return unix.MS_PRIVATE
-	case wants(unix.MS_SLAVE), has(c.spec, specs.UserNamespace):
-		return unix.MS_SLAVE
-	}
-	return 0
 }
 
 // hostCopies are the host's own mounts of file systems that a user namespace

@@ -216,16 +216,13 @@ func randomContainer(t *testing.T, pick *rand.Rand, base string, n int) Options 
 	must(t, os.Symlink("busybox", filepath.Join(root, "bin/mkdir")))
 	must(t, os.Symlink("busybox", filepath.Join(root, "bin/umount")))
 	own := pick.IntN(2) == 0
-	var withHost []string // what is mounted below these is to appear on the host
+	var withHost []string // what the container mounts below these is to appear on the host
 	for i := range 1 + pick.IntN(6) {
 		m, shared := randomMount(pick, base, i)
-		if slices.ContainsFunc(withHost, func(dest string) bool { return within(clean(m.Destination), dest) }) {
-			m.Destination = fmt.Sprint("/m", i)
-		}
 		o.Spec.Mounts = append(o.Spec.Mounts, m)
 		if shared && !own {
 			withHost = append(withHost, clean(m.Destination))
-		} else {
+		} else if !slices.ContainsFunc(withHost, func(dest string) bool { return within(clean(m.Destination), dest) }) {
 			script = append(script, "mount -t tmpfs none "+m.Destination, "mount -t tmpfs none "+m.Destination+"/a", "umount "+m.Destination+"/b/c", "umount -l "+m.Destination,
 				"mount --make-rshared /", "mount -o remount,bind,ro "+m.Destination)
 		}
@@ -233,7 +230,7 @@ func randomContainer(t *testing.T, pick *rand.Rand, base string, n int) Options 
 	o.Spec.Process.Args = []string{"sh", "-c", strings.Join(script, " 2>/dev/null; ") + " 2>/dev/null; true"}
 	propagations := []string{"", "private", "rprivate", "slave", "rslave", "shared", "rshared", "unbindable", "runbindable"}
 	o.Spec.Linux.RootfsPropagation = propagations[pick.IntN(len(propagations))]
-	if pick.IntN(2) == 0 && len(withHost) == 0 {
+	if pick.IntN(2) == 0 {
 		o.Spec.Linux.MaskedPaths = append(o.Spec.Linux.MaskedPaths, "/m0/a", "/m1/file")
 		o.Spec.Linux.ReadonlyPaths = append(o.Spec.Linux.ReadonlyPaths, "/m0", "/m2/b")
 	}

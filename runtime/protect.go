@@ -2,7 +2,6 @@ package runtime
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 
 	"loper.run/launch"
@@ -19,26 +18,6 @@ func (c *compiler) protect() {
 	for i, p := range c.spec.Linux.MaskedPaths {
 		c.maskPath(p, fmt.Sprintf("linux.maskedPaths[%d]", i))
 	}
-}
-
-// checkProtected refuses to cover what is shared with the host, where it would
-// be covered too.
-func (c *compiler) checkProtected() error {
-	for i, m := range c.spec.Mounts {
-		o := parseMountOptions(m)
-		if !isBind(m) || c.part(o) != 0 {
-			continue
-		}
-		covers := func(p string) bool { return within(clean(p), clean(m.Destination)) }
-		const shared = "lies in mounts[%d], which is shared with the host: there it would be covered too"
-		if j := slices.IndexFunc(c.spec.Linux.ReadonlyPaths, covers); j >= 0 {
-			return badField(fmt.Sprintf("linux.readonlyPaths[%d]", j), shared, i)
-		}
-		if j := slices.IndexFunc(c.spec.Linux.MaskedPaths, covers); j >= 0 {
-			return badField(fmt.Sprintf("linux.maskedPaths[%d]", j), shared, i)
-		}
-	}
-	return nil
 }
 
 // readonlyRoot comes after the hooks, which may change the root file system.

@@ -141,6 +141,7 @@ func (c *compiler) mountRoot() {
 
 // sharePropagation comes after the pivot, which takes no shared mounts.
 func (c *compiler) sharePropagation() {
+	c.shareMounts()
 	p := propagation(c.spec.Linux.RootfsPropagation)
 	if p.flag == 0 || p.flag == unix.MS_SLAVE || p.flag == unix.MS_PRIVATE {
 		return
