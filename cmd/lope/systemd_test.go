@@ -36,11 +36,15 @@ func TestSystemdCgroup(t *testing.T) {
 		}
 		return strings.TrimSpace(string(out))
 	}
-	if got := show("ActiveState") + " " + show("MemoryMax") + show("DevicePolicy"); got != "active 67108864strict" {
+	memory := "MemoryMax"
+	if _, err := os.Lstat("/sys/fs/cgroup/memory"); err == nil { // v1
+		memory = "MemoryLimit"
+	}
+	if got := show("ActiveState") + " " + show(memory) + show("DevicePolicy"); got != "active 67108864strict" {
 		t.Errorf("the unit is %s", got)
 	}
 	b.want(0, "", "update", "--memory", "128m", "--pids-limit", "33", "c")
-	if got := show("MemoryMax") + " " + show("TasksMax"); got != "134217728 33" {
+	if got := show(memory) + " " + show("TasksMax"); got != "134217728 33" {
 		t.Errorf("after an update: %s", got)
 	}
 	b.want(0, "", "exec", "c", "true")
