@@ -8,7 +8,6 @@ type Kind int
 const (
 	Dump    Kind = 1
 	Restore Kind = 2
-	Check   Kind = 3
 	PreDump Kind = 4
 
 	notify Kind = 6
@@ -21,8 +20,6 @@ func (k Kind) String() string {
 		return "dump"
 	case Restore:
 		return "restore"
-	case Check:
-		return "check"
 	case PreDump:
 		return "pre-dump"
 	}
@@ -35,8 +32,6 @@ type CgroupMode int
 
 const (
 	CgroupIgnore CgroupMode = 0
-	CgroupNone   CgroupMode = 1
-	CgroupProps  CgroupMode = 2
 	CgroupSoft   CgroupMode = 3
 	CgroupFull   CgroupMode = 4
 	CgroupStrict CgroupMode = 5
