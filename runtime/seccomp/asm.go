@@ -117,10 +117,12 @@ func (a *assembler) and(mask uint32, next label) label {
 	return a.emit(opAnd, 0, 0, mask)
 }
 
-// step says where to go on for values of A from `from` to the next step.
+// step says where to go on for values of A from `from` to the next step. Steps
+// with more weight, one being the least, are found sooner.
 type step struct {
-	from uint32
-	to   label
+	from   uint32
+	to     label
+	weight uint32
 }
 
 // test goes on where the steps say for the word at offset in seccomp_data.
@@ -134,6 +136,8 @@ func (a *assembler) test(offset uint32, steps []step) label {
 		}
 		if n := len(joined); n == 0 || joined[n-1].to != s.to {
 			joined = append(joined, s)
+		} else {
+			joined[n-1].weight = max(joined[n-1].weight, s.weight)
 		}
 	}
 	if len(joined) == 1 {
@@ -142,7 +146,7 @@ func (a *assembler) test(offset uint32, steps []step) label {
 	return a.load(offset, a.search(joined))
 }
 
-// search emits a balanced search for A.
+// search emits a search for A, balanced by weight.
 func (a *assembler) search(s []step) label {
 	switch {
 	case len(s) == 1:
@@ -154,8 +158,26 @@ func (a *assembler) search(s []step) label {
 	case len(s) == 2 && s[1].from == 0xffffffff:
 		return a.branch(opJeq, s[1].from, s[1].to, s[0].to)
 	}
-	mid := len(s) / 2
+	mid := middle(s)
 	high := a.search(s[mid:])
 	low := a.search(s[:mid])
 	return a.branch(opJge, s[mid].from, high, low)
 }
+
+// middle is where the weights before and after differ least.
+func middle(s []step) int {
+	total, before := int64(0), int64(0)
+	for i := range s {
+		total += s[i].heft()
+	}
+	best, least := 1, total
+	for i := 1; i < len(s); i++ {
+		before += s[i-1].heft()
+		if off := max(total-2*before, 2*before-total); off < least {
+			best, least = i, off
+		}
+	}
+	return best
+}
+
+func (s step) heft() int64 { return int64(max(1, s.weight)) }

@@ -35,30 +35,34 @@ func (p *profile) steps(a *assembler, main *abi) []step {
 	if x32 != nil {
 		s = p.abiSteps(a, x32, s)
 	} else {
-		s = append(s, step{x32Bit, a.ret(retKillProcess)})
+		s = append(s, step{from: x32Bit, to: a.ret(retKillProcess)})
 	}
 	// A tracer skips a call by setting its number to -1: no call of x32.
-	return append(s, step{math.MaxUint32, a.ret(p.newer(main))})
+	return append(s, step{from: math.MaxUint32, to: a.ret(p.newer(main))})
 }
 
 // abiSteps appends the steps for one ABI's numbers.
 func (p *profile) abiSteps(a *assembler, b *abi, s []step) []step {
 	def, newer := a.ret(p.def), a.ret(p.newer(b))
 	if b.base > 0 && len(s) == 0 {
-		s = append(s, step{0, def})
+		s = append(s, step{from: 0, to: def})
 	}
+	common := commonSlots(b.column)
 	// run appends the decisions in the slots from first to last, whose
 	// numbers begin at from.
 	run := func(from uint32, first, last int32) {
-		s = append(s, step{from, def})
+		s = append(s, step{from: from, to: def})
 		decided := uint16(0)
 		for slot := first; slot <= last; slot++ {
 			if d := b.slots[slot]; d != decided {
 				decided = d
-				s = append(s, step{from + uint32(slot-first), p.chain(a, d, b.narrow)})
+				s = append(s, step{from + uint32(slot-first), p.chain(a, d, b.narrow), p.weight(d)})
+			}
+			if common.has(slot) {
+				s[len(s)-1].weight++
 			}
 		}
-		s = append(s, step{from + uint32(last-first) + 1, newer})
+		s = append(s, step{from: from + uint32(last-first) + 1, to: newer})
 	}
 	run(b.base, 0, b.newest)
 	switch b.column {
@@ -70,7 +74,7 @@ func (p *profile) abiSteps(a *assembler, b *abi, s []step) []step {
 		// Where the kernel does not know a number that did not fit into the
 		// instruction, the filter sees 0.
 		if p.newer(b) != p.def && b.slots[0] == 0 {
-			s = append([]step{{0, newer}, {1, def}}, s[1:]...)
+			s = append([]step{{from: 0, to: newer}, {from: 1, to: def}}, s[1:]...)
 		}
 	}
 	return s

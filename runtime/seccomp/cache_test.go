@@ -2,13 +2,16 @@ package seccomp
 
 import "testing"
 
-// cached tells whether the kernel sees from the program alone that it allows a
-// call whatever its arguments. It notes such calls in a bitmap when it loads
-// the filter and does not run it for them. This follows what seccomp.c's
-// emulator can: the number and the architecture, comparisons, masks.
-func cached(program []Insn, arch, nr uint32) bool {
-	a := uint32(0)
+// emulate follows a program for a call whose arguments are zero, as far as
+// the emulator in the kernel's seccomp.c can: the number and the architecture,
+// comparisons, masks. It tells how many instructions that takes, and whether
+// the program alone says that the call is allowed, whatever its arguments. The
+// kernel notes such calls in a bitmap when it loads the filter, and does not
+// run it for them.
+func emulate(program []Insn, arch, nr uint32) (instructions int, constant bool) {
+	a, known := uint32(0), true
 	for pc := 0; pc < len(program); pc++ {
+		instructions++
 		in := program[pc]
 		holds := false
 		switch in.Code {
@@ -19,11 +22,11 @@ func cached(program []Insn, arch, nr uint32) bool {
 			case 4:
 				a = arch
 			default:
-				return false
+				a, known = 0, false
 			}
 			continue
 		case 0x06: // ret
-			return in.K == 0x7fff0000
+			return instructions, known && in.K == 0x7fff0000
 		case 0x05: // ja
 			pc += int(in.K)
 			continue
@@ -39,7 +42,7 @@ func cached(program []Insn, arch, nr uint32) bool {
 		case 0x45: // jset
 			holds = a&in.K != 0
 		default:
-			return false
+			known = false
 		}
 		if holds {
 			pc += int(in.Jt)
@@ -47,7 +50,7 @@ func cached(program []Insn, arch, nr uint32) bool {
 			pc += int(in.Jf)
 		}
 	}
-	return false
+	return instructions, false
 }
 
 // What the kernel need not run libseccomp's filter for, it need not run ours
@@ -70,7 +73,8 @@ func TestKernelCachesAsMuch(t *testing.T) {
 				ours, libseccomps := 0, 0
 				conv := conventionOf(arch)
 				for nr := range uint32(480) {
-					mine, other := cached(f.Insns, conv.audit, nr), cached(theirs, conv.audit, nr)
+					_, mine := emulate(f.Insns, conv.audit, nr)
+					_, other := emulate(theirs, conv.audit, nr)
 					if mine {
 						ours++
 					}
@@ -86,6 +90,37 @@ func TestKernelCachesAsMuch(t *testing.T) {
 					t.Errorf("%s capabilities, %s: only %d calls are cached", name, arch, ours)
 				}
 			}
+		}
+	}
+}
+
+// Under Docker's profile a call takes fewer instructions than with libseccomp's
+// optimized tree, on average and at most, and the common ones take the fewest.
+func TestFewInstructions(t *testing.T) {
+	exe := buildHelper(t)
+	s := knownTo(scmpNumbers(t, exe), dockersProfile(t))
+	f, err := Compile(s, "amd64")
+	if err != nil {
+		t.Fatal(err)
+	}
+	theirs := scmpProgram(t, ask(t, exe, scmpInput(s, "amd64")), "amd64")
+	most, mosts, sum, sums := 0, 0, 0, 0
+	for nr := range uint32(480) {
+		ours, _ := emulate(f.Insns, auditX86_64, nr)
+		libseccomps, _ := emulate(theirs, auditX86_64, nr)
+		most, mosts, sum, sums = max(most, ours), max(mosts, libseccomps), sum+ours, sums+libseccomps
+	}
+	t.Logf("mean %d, at most %d; libseccomp's mean %d, at most %d", sum/480, most, sums/480, mosts)
+	if most > mosts || sum > sums {
+		t.Errorf("more instructions than libseccomp's")
+	}
+	for name, want := range map[string]int{"read": 9, "write": 9, "futex": 12, "clone": 12, "socket": 14, "personality": 16} {
+		nr := uint32(numberOf(name, colX86_64))
+		ours, _ := emulate(f.Insns, auditX86_64, nr)
+		libseccomps, _ := emulate(theirs, auditX86_64, nr)
+		t.Logf("%s: %d instructions, libseccomp's %d", name, ours, libseccomps)
+		if ours > want || ours > libseccomps {
+			t.Errorf("%s takes %d instructions, more than %d", name, ours, want)
 		}
 	}
 }

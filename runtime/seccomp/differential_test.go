@@ -131,6 +131,12 @@ func through(s *specs.LinuxSeccomp, goarch string, c call) bool {
 func TestAgainstLibseccomp(t *testing.T) {
 	exe := buildHelper(t)
 	numbers := scmpNumbers(t, exe)
+	// Two calls that this machine has not got have one pseudo number in
+	// version 2.5: sys_debug_setcontext is taken for switch_endian.
+	shared := map[int]int{}
+	for _, nr := range numbers[0] {
+		shared[nr]++
+	}
 	// unknown tells that this libseccomp lacks a call, or its number on one of
 	// the family's architectures.
 	unknown := func(goarch, name string) bool {
@@ -143,7 +149,7 @@ func TestAgainstLibseccomp(t *testing.T) {
 				}
 			}
 		}
-		return numbers[0][at] == -1
+		return numbers[0][at] == -1 || shared[numbers[0][at]] > 1
 	}
 	seed := rand.Uint64()
 	r := rand.New(rand.NewPCG(seed, 2))

@@ -77,14 +77,14 @@ func (a *assembler) within(arg uint8, set []span, narrow bool, yes, no label) la
 	}
 	// Most high words decide alone. Where a span begins or ends within one,
 	// the low word decides.
-	high := []step{{0, no}}
+	high := []step{{from: 0, to: no}}
 	var low []span
 	var word uint64 // the high word that low is about
 	flush := func() {
 		if len(low) > 0 {
-			high = append(high, step{uint32(word), a.test(a.low(arg), steps(low, yes, no))})
+			high = append(high, step{from: uint32(word), to: a.test(a.low(arg), steps(low, yes, no))})
 			if word < math.MaxUint32 {
-				high = append(high, step{uint32(word) + 1, no})
+				high = append(high, step{from: uint32(word) + 1, to: no})
 			}
 			low = low[:0]
 		}
@@ -106,7 +106,7 @@ func (a *assembler) within(arg uint8, set []span, narrow bool, yes, no label) la
 		part(first, lo, math.MaxUint32)
 		if first+1 < last {
 			flush()
-			high = append(high, step{uint32(first) + 1, yes}, step{uint32(last), no})
+			high = append(high, step{from: uint32(first) + 1, to: yes}, step{from: uint32(last), to: no})
 		}
 		part(last, 0, hi)
 	}
@@ -116,11 +116,11 @@ func (a *assembler) within(arg uint8, set []span, narrow bool, yes, no label) la
 
 // steps turns 32-bit spans into steps.
 func steps(set []span, yes, no label) []step {
-	s := append(make([]step, 0, 2*len(set)+1), step{0, no})
+	s := append(make([]step, 0, 2*len(set)+1), step{from: 0, to: no})
 	for _, r := range set {
-		s = append(s, step{uint32(r.lo), yes})
+		s = append(s, step{from: uint32(r.lo), to: yes})
 		if r.hi < math.MaxUint32 {
-			s = append(s, step{uint32(r.hi) + 1, no})
+			s = append(s, step{from: uint32(r.hi) + 1, to: no})
 		}
 	}
 	return s
