@@ -47,6 +47,10 @@ func TestExitStatus(t *testing.T) {
 	b.want(1, "unknown command", "nothing")
 	b.want(1, "unknown flag", "run", "--nothing", "c")
 	b.want(0, "Usage", "run", "--help")
+	b.want(0, "Usage: lope run", "help", "run")
+	b.want(0, "Usage: lope [flags] COMMAND", "help")
+	b.want(1, "unknown command", "help", "nothing")
+	b.want(0, "\ncommit: ", "--version")
 	b.want(0, "spec: "+specs.Version, "--version")
 }
 

@@ -13,8 +13,8 @@ import (
 // creation holds the flags that create and run share.
 type creation struct {
 	started
-	bundle             string
-	noKeyring, noPivot bool
+	bundle                          string
+	noKeyring, noPivot, noSubreaper bool
 }
 
 func (c *creation) flags(f *pflag.FlagSet) {
@@ -22,6 +22,7 @@ func (c *creation) flags(f *pflag.FlagSet) {
 	c.started.flags(f)
 	f.BoolVar(&c.noPivot, "no-pivot", false, "change to the root file system without pivot_root, which a ramdisk can't; the host's root stays beneath")
 	f.BoolVar(&c.noKeyring, "no-new-keyring", false, "keep the session keyring")
+	f.BoolVar(&c.noSubreaper, "no-subreaper", false, "don't become the parent of processes that lose theirs, which only one in the foreground does")
 }
 
 func createCommand() command {

@@ -94,6 +94,9 @@ func lope(g *global, args []string) error {
 		return err
 	}
 	rest := flags.Args()
+	if len(rest) == 2 && rest[0] == "help" {
+		rest = []string{rest[1], "--help"}
+	}
 	if len(rest) == 0 || rest[0] == "help" {
 		usage(os.Stdout, flags)
 		return nil

@@ -11,7 +11,7 @@ import (
 // running holds the flags of run and restore.
 type running struct {
 	creation
-	detach, keep, noSubreaper bool
+	detach, keep bool
 	// make makes the container and starts its program.
 	make func(*runtime.Options) (*runtime.Container, *notifier, error)
 }
@@ -30,7 +30,6 @@ func (r *running) flags(f *pflag.FlagSet) {
 	r.creation.flags(f)
 	f.BoolVarP(&r.detach, "detach", "d", false, "don't wait for its end")
 	f.BoolVar(&r.keep, "keep", false, "don't delete the container at its end")
-	f.BoolVar(&r.noSubreaper, "no-subreaper", false, "don't become the parent of processes that lose theirs")
 }
 
 func (r *running) run(g *global, args []string) error {

@@ -12,9 +12,9 @@ _lope() {
 	done
 	case $command in
 	'') flags="--root --log --log-format --debug --systemd-cgroup --cgroup-manager --rootless --criu --version --help" ;;
-	create) flags="--bundle --console-socket --pid-file --pidfd-socket --preserve-fds --no-pivot --no-new-keyring --help" ;;
+	create) flags="--bundle --console-socket --pid-file --pidfd-socket --preserve-fds --no-pivot --no-new-keyring --no-subreaper --help" ;;
 	start) flags="--help" ;;
-	run) flags="--bundle --console-socket --pid-file --pidfd-socket --preserve-fds --no-pivot --no-new-keyring --detach --keep --no-subreaper --help" ;;
+	run) flags="--bundle --console-socket --pid-file --pidfd-socket --preserve-fds --no-pivot --no-new-keyring --no-subreaper --detach --keep --help" ;;
 	exec) flags="--process --cwd --user --env --cap --additional-gids --tty --detach --apparmor --process-label --no-new-privs --cgroup --ignore-paused --console-socket --pid-file --pidfd-socket --preserve-fds --help" ;;
 	state) flags="--help" ;;
 	kill) flags="--all --help" ;;
@@ -26,7 +26,7 @@ _lope() {
 	events) flags="--interval --stats --help" ;;
 	mounts) flags="--help" ;;
 	checkpoint) flags="--image-path --work-path --parent-path --tcp-established --ext-unix-sk --shell-job --lazy-pages --file-locks --manage-cgroups-mode --empty-ns --auto-dedup --leave-running --pre-dump --tcp-skip-in-flight --link-remap --status-fd --page-server --help" ;;
-	restore) flags="--bundle --console-socket --pid-file --pidfd-socket --preserve-fds --no-pivot --no-new-keyring --detach --keep --no-subreaper --image-path --work-path --parent-path --tcp-established --ext-unix-sk --shell-job --lazy-pages --file-locks --manage-cgroups-mode --empty-ns --auto-dedup --lsm-profile --lsm-mount-context --help" ;;
+	restore) flags="--bundle --console-socket --pid-file --pidfd-socket --preserve-fds --no-pivot --no-new-keyring --no-subreaper --detach --keep --image-path --work-path --parent-path --tcp-established --ext-unix-sk --shell-job --lazy-pages --file-locks --manage-cgroups-mode --empty-ns --auto-dedup --lsm-profile --lsm-mount-context --help" ;;
 	list) flags="--format --quiet --help" ;;
 	spec) flags="--bundle --rootless --help" ;;
 	features) flags="--help" ;;
