@@ -9,9 +9,9 @@ import (
 func TestBuildah(t *testing.T) {
 	t.Parallel()
 	e := newEngine(t, "buildah", "buildah")
-	file := imageArchive(t)
+	archive := file(t, busybox)
 	e.command = []string{"buildah", "--root", filepath.Join(e.dir, "root"), "--runroot", filepath.Join(e.dir, "run"), "--storage-driver", "overlay"}
-	from := e.must("from", "--name", "work", "docker-archive:"+file)
+	from := e.must("from", "--name", "work", "docker-archive:"+archive)
 	flags := []string{"run", "--runtime", lope, "--network", "host", "--isolation", "oci", from, "--"}
 	step := func(args ...string) []string { return append(append([]string(nil), flags...), args...) }
 	e.must(step("sh", "-c", "echo made > /made")...)

@@ -13,7 +13,7 @@ import (
 // containerd is a daemon without Kubernetes' half, whose client is ctr.
 func containerd(t *testing.T) *engine {
 	e := newEngine(t, "containerd", "containerd", "containerd-shim-runc-v2", "ctr")
-	file := imageArchive(t)
+	archive := file(t, busybox)
 	config, socket := filepath.Join(e.dir, "config.toml"), filepath.Join(e.dir, "sock")
 	text := fmt.Sprintf(`version = 2
 root = "%[1]s/root"
@@ -37,7 +37,7 @@ disabled_plugins = ["io.containerd.grpc.v1.cri", "io.containerd.snapshotter.v1.a
 			e.run("containers", "delete", id)
 		}
 	})
-	e.must("images", "import", file)
+	e.must("images", "import", archive)
 	return e
 }
 

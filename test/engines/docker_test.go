@@ -10,7 +10,7 @@ import (
 // docker is a daemon whose only and default runtime is lope.
 func docker(t *testing.T) *engine {
 	e := newEngine(t, "docker", "dockerd", "docker")
-	file := imageArchive(t)
+	archive := file(t, busybox)
 	config := filepath.Join(e.dir, "daemon.json")
 	if err := os.WriteFile(config, []byte("{}"), 0o600); err != nil {
 		t.Fatal(err)
@@ -22,7 +22,7 @@ func docker(t *testing.T) *engine {
 		"--bridge", "none", "--iptables=false", "--ip6tables=false", "--ip-masq=false", "--ip-forward=false",
 		"--add-runtime", "lope="+lope, "--default-runtime", "lope", "--exec-opt", "native.cgroupdriver=cgroupfs")
 	e.waitFor("version")
-	e.must("load", "--input", file)
+	e.must("load", "--input", archive)
 	return e
 }
 

@@ -1,75 +1,16 @@
 package engines_test
 
 import (
-	"archive/tar"
 	"bytes"
-	"encoding/json"
 	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 	"syscall"
-	"testing"
 	"time"
-
-	"loper.run/test/env"
 )
-
-// image is what the engines run, by the name that its archive has.
-const image = "test.local/busybox:latest"
-
-// archive writes the busybox image in both forms that engines load: an OCI layout, and docker save's.
-var archive = sync.OnceValues(func() (string, error) {
-	img, err := env.Busybox()
-	if err != nil {
-		return "", err
-	}
-	var buf bytes.Buffer
-	w := tar.NewWriter(&buf)
-	put := func(name string, data []byte) {
-		w.WriteHeader(&tar.Header{Name: name, Mode: 0o644, Size: int64(len(data))}) // to memory: can't fail
-		w.Write(data)
-	}
-	path := func(b env.Blob) string { return "blobs/" + strings.Replace(b.Digest(), ":", "/", 1) }
-	for _, b := range append(img.Blobs(), img.Manifest) {
-		put(path(b), b.Data)
-	}
-	var layers []string
-	for _, l := range img.Layers {
-		layers = append(layers, path(l))
-	}
-	put("oci-layout", []byte(`{"imageLayoutVersion":"1.0.0"}`))
-	index, err := json.Marshal(map[string]any{"schemaVersion": 2, "manifests": []any{map[string]any{
-		"mediaType": img.Manifest.MediaType, "digest": img.Manifest.Digest(), "size": len(img.Manifest.Data),
-		"annotations": map[string]string{"io.containerd.image.name": image, "org.opencontainers.image.ref.name": "latest"},
-	}}})
-	if err != nil {
-		return "", err
-	}
-	put("index.json", index)
-	manifest, err := json.Marshal([]any{map[string]any{"Config": path(img.Config), "RepoTags": []string{image}, "Layers": layers}})
-	if err != nil {
-		return "", err
-	}
-	put("manifest.json", manifest)
-	if err := w.Close(); err != nil {
-		return "", err
-	}
-	file := filepath.Join(workshop, "busybox.tar")
-	return file, os.WriteFile(file, buf.Bytes(), 0o644)
-})
-
-func imageArchive(t testing.TB) string {
-	t.Helper()
-	file, err := archive()
-	if err != nil {
-		t.Skip(err)
-	}
-	return file
-}
 
 // daemon runs a daemon until the end of the test, or of this process however it comes: a shell holds the other end of a
 // pipe.

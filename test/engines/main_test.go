@@ -210,6 +210,18 @@ func (e *engine) poll(enough func(string) bool, want string, args []string) {
 	e.t.Errorf("never printed %q: %v", want, r)
 }
 
+// eventually waits until something is so.
+func eventually(t testing.TB, so func() bool) {
+	t.Helper()
+	for range 100 {
+		if so() {
+			return
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+	t.Error("never came about")
+}
+
 // section runs a part of a test that others don't build on.
 func (e *engine) section(name string, f func(t *testing.T)) {
 	outer := e.t.(*testing.T)

@@ -15,7 +15,7 @@ import (
 func podman(t *testing.T, name string, user *env.User) *engine {
 	e := newEngine(t, name, "podman", "conmon")
 	e.user = user
-	file := imageArchive(t)
+	archive := file(t, busybox)
 	conf := filepath.Join(e.dir, "containers.conf")
 	text := fmt.Sprintf(`[containers]
 default_ulimits = ["nofile=1024:1024", "nproc=1024:1024"]
@@ -54,7 +54,7 @@ network_config_dir = "%[1]s/net"
 			e.run("system", "migrate") // ends the process that keeps its user namespace
 		}
 	})
-	e.must("load", "--quiet", "--input", file)
+	e.must("load", "--quiet", "--input", archive)
 	return e
 }
 
