@@ -30,7 +30,7 @@ type assembler struct {
 
 // label is an instruction's index in code, so it stays valid while more is
 // put in front.
-type label int
+type label int32
 
 // returns are the first and the latest return of a value.
 type returns struct {

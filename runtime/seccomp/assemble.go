@@ -22,7 +22,7 @@ func (p *profile) assemble() []Insn {
 
 // steps describes what happens to each number of an audit architecture.
 func (p *profile) steps(a *assembler, main *abi) []step {
-	s := p.abiSteps(a, main, make([]step, 0, 512))
+	s := p.abiSteps(a, main, make([]step, 0, 256))
 	if main.column != colX86_64 {
 		return s
 	}
