@@ -265,6 +265,27 @@ func TestSystemdDefaultsAndFailure(t *testing.T) {
 	}
 }
 
+// TestSystemdWithoutBus speaks to systemd's own socket, as where no bus runs.
+func TestSystemdWithoutBus(t *testing.T) {
+	o, unit := scoped(t)
+	if !userns.Privileged() {
+		t.Skip("needs root: that socket is root's alone")
+	}
+	t.Setenv("DBUS_SYSTEM_BUS_ADDRESS", "unix:path=/run/systemd/private")
+	o.Spec.Linux.Resources.Pids = tasks(20).Pids
+	c, err := Run(o)
+	must(t, err)
+	defer func() { must(t, c.Delete(true)) }()
+	must(t, c.Update(tasks(30)))
+	if got := systemctl(t, "show", "--value", "--property", "TasksMax", unit); got != "30" {
+		t.Errorf("TasksMax = %s", got)
+	}
+	must(t, c.Delete(true))
+	if got := systemctl(t, "list-units", "--all", "--plain", "--no-legend", unit); got != "" {
+		t.Errorf("the unit is still there: %s", got)
+	}
+}
+
 // TestSystemdOOM has the kernel end a process of the scope, which a watch is told; the failed unit goes with the container.
 func TestSystemdOOM(t *testing.T) {
 	o, unit := scoped(t)
