@@ -44,12 +44,17 @@ func (c *compiler) oomScore(p *specs.Process, byItself bool) {
 		return
 	}
 	const field = "process.oomScoreAdj"
-	fd, text := c.p.NewSlot(), fmt.Sprintf("set the OOM score to %d", *p.OOMScoreAdj)
+	fd, buf, text := c.p.NewSlot(), c.p.NewBuffer(), fmt.Sprintf("set the OOM score to %d", *p.OOMScoreAdj)
 	value := strconv.Itoa(*p.OOMScoreAdj)
 	c.add(
 		launch.Op{
 			Call: launch.Openat, Args: []launch.Arg{launch.Int(unix.AT_FDCWD), launch.String("/proc/self/oom_score_adj"), launch.Flags(unix.O_WRONLY|unix.O_CLOEXEC, "O_WRONLY")},
 			Result: fd, Text: text, Field: field,
+		},
+		launch.Op{Call: launch.Fstatfs, Args: []launch.Arg{launch.Result(fd), buf}, Text: text, Field: field},
+		launch.Op{
+			Call: launch.Check, Args: []launch.Arg{buf, launch.Int(0), launch.Int(int(unix.EXDEV)), launch.Int(^uint64(0)), launch.Int(unix.PROC_SUPER_MAGIC)},
+			Text: text + ": /proc is no procfs", Field: field,
 		},
 		launch.Op{Call: launch.Write, Args: []launch.Arg{launch.Result(fd), launch.String(value), launch.Int(len(value))}, Text: text, Field: field},
 		launch.Op{Call: launch.Close, Args: []launch.Arg{launch.Result(fd)}, Text: text, Field: field},

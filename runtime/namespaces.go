@@ -208,7 +208,11 @@ func changesHost(spec *specs.Spec, t specs.LinuxNamespaceType, joined *os.File) 
 		return badField("linux.namespaces", "would change the host, whose mount namespace is joined")
 	}
 	if t == specs.UTSNamespace && spec.Hostname+spec.Domainname != "" {
-		return badField("hostname", "would rename the host, whose uts namespace is joined")
+		field := "hostname"
+		if spec.Hostname == "" {
+			field = "domainname"
+		}
+		return badField(field, "would rename the host, whose uts namespace is joined")
 	}
 	for name := range spec.Linux.Sysctl {
 		if sysctlNamespace(sysctlPath(name)) == t {

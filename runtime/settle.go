@@ -10,6 +10,7 @@ import (
 	"loper.run/launch"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
 )
 
 // settle gives the new process what only its parent can: the ids of its user
@@ -65,13 +66,17 @@ func (s *starting) settle(p *launch.Process) error {
 	return sendMounts(p, mounts)
 }
 
-// writeProc writes a file of /proc in one write.
+// writeProc writes a file of /proc, and of no other file system, in one write.
 func writeProc(path, text string) error {
 	f, err := os.OpenFile(path, os.O_WRONLY, 0)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
+	var fs unix.Statfs_t
+	if err := unix.Fstatfs(int(f.Fd()), &fs); err != nil || fs.Type != unix.PROC_SUPER_MAGIC {
+		return fmt.Errorf("%s is no file of a procfs", path)
+	}
 	_, err = f.WriteString(text)
 	return err
 }
