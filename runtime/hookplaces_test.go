@@ -164,3 +164,25 @@ func TestOrderOfHooksThatFail(t *testing.T) {
 		t.Errorf("hooks %s", got)
 	}
 }
+
+// A container whose start failed is a stopped one as soon as start says so.
+func TestFailedStartIsStopped(t *testing.T) {
+	for range 20 {
+		o := bundle(t, "true")
+		o.Spec.Process = nil
+		o.Config = encode(t, o.Spec)
+		made, err := Create(o)
+		must(t, err)
+		c, err := Load(o.Root, o.ID)
+		must(t, err)
+		if err := c.Start(); err == nil || !strings.Contains(err.Error(), "the container has no process") {
+			t.Errorf("error %v", err)
+		}
+		if s := c.Status(); s != specs.StateStopped {
+			t.Errorf("status %s", s)
+		}
+		made.Wait()
+		made.Release()
+		must(t, c.Delete(false))
+	}
+}

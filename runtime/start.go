@@ -108,6 +108,10 @@ func (c *Container) Start() error {
 	if status := c.statusOfMade(); status != specs.StateCreated {
 		return fmt.Errorf("container %q is %s: only a created container can be started", c.state.ID, status)
 	}
+	spec, err := c.Spec() // before the program runs: it may have hooks
+	if err != nil {
+		return err
+	}
 	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return os.NewSyscallError("socket", err)
@@ -128,15 +132,12 @@ func (c *Container) Start() error {
 	if err == nil {
 		err = c.started()
 	}
-	spec, specErr := c.Spec()
-	if err != nil || specErr != nil {
-		if hookFailed(err) {
-			return c.fail(err)
-		}
-		if specErr == nil {
-			err = execError(err, spec.Process)
-		}
-		return err
+	switch {
+	case hookFailed(err):
+		return c.fail(err)
+	case err != nil:
+		c.dies() // it is about to: who asks next sees it stopped
+		return execError(err, spec.Process)
 	}
 	if err := c.poststart(spec); err != nil {
 		return c.fail(err)
