@@ -71,7 +71,11 @@ func TestAddMounts(t *testing.T) {
 			{Destination: "/added/strict", Source: strict, Options: []string{"rbind"}},
 			{Destination: "/added/relative", Source: "relative", Options: []string{"bind"}},
 		}
-		must(t, c.AddMounts(list))
+		err := c.AddMounts(list)
+		if err != nil && strings.Contains(err.Error(), "(tmpfs) that can't map user ids") {
+			t.Skip("before Linux 6.3: ", err)
+		}
+		must(t, err)
 		out := execute(t, c, o, "sh", "-c", "cat /added/dir/file /added/file; stat -c '%u %a' /added/file /added/tmpfs; ls -d /added/proc/1 /added/dir/sub; touch /added/dir/x 2>&1; touch /added/tmpfs/x && echo ok; cat /proc/self/mountinfo")
 		if !strings.HasPrefix(out, "text\ntext\n0 600\n0 1770\n/added/dir/sub\n/added/proc/1\ntouch: /added/dir/x: Read-only file system\nok\n") {
 			t.Error(out)
