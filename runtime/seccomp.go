@@ -4,8 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
-	"path/filepath"
-	"strconv"
 
 	"loper.run/launch"
 
@@ -103,14 +101,8 @@ func sendAll(to *os.File, message []byte, fd *os.File) error {
 // agentTimeout is how many seconds an agent has to take a connection.
 const agentTimeout = 10
 
-// dialAgent connects to the socket at a path, which may be longer than an
-// address has room for.
+// dialAgent connects to the socket at a path.
 func dialAgent(path string) (*os.File, error) {
-	dir, err := os.Open(filepath.Dir(path))
-	if err != nil {
-		return nil, err
-	}
-	defer dir.Close()
 	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return nil, os.NewSyscallError("socket", err)
@@ -118,7 +110,7 @@ func dialAgent(path string) (*os.File, error) {
 	f := os.NewFile(uintptr(fd), path)
 	err = unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_SNDTIMEO, &unix.Timeval{Sec: agentTimeout})
 	if err == nil {
-		err = unix.Connect(fd, &unix.SockaddrUnix{Name: "/proc/self/fd/" + strconv.Itoa(int(dir.Fd())) + "/" + filepath.Base(path)})
+		err = atSocket(path, func(addr *unix.SockaddrUnix) error { return unix.Connect(fd, addr) })
 	}
 	if err != nil {
 		f.Close()

@@ -221,14 +221,14 @@ func TestSeccompNotifyOfTheStart(t *testing.T) {
 func TestSeccompNotifyFails(t *testing.T) {
 	before := hostState(t)
 	for want, change := range map[string]func(s *specs.LinuxSeccomp){
-		"linux.seccomp.listenerPath: connect to the seccomp agent at":                     func(s *specs.LinuxSeccomp) { s.ListenerPath = filepath.Join(t.TempDir(), "none") },
-		"linux.seccomp.listenerPath: open /does/not/exist":                                func(s *specs.LinuxSeccomp) { s.ListenerPath = "/does/not/exist/agent" },
-		"linux.seccomp.syscalls[0].action: SCMP_ACT_NOTIFY needs":                         func(s *specs.LinuxSeccomp) { s.ListenerPath, s.ListenerMetadata = "", "" },
-		"linux.seccomp.listenerMetadata: set without":                                     func(s *specs.LinuxSeccomp) { s.ListenerPath = "" },
-		"linux.seccomp.defaultAction: SCMP_ACT_NOTIFY is for":                             func(s *specs.LinuxSeccomp) { s.DefaultAction = specs.ActNotify },
-		"linux.seccomp.syscalls[0].names[0]: SCMP_ACT_NOTIFY is not possible for write":   func(s *specs.LinuxSeccomp) { s.Syscalls[0].Names[0] = "write" },
-		"linux.seccomp.syscalls[0].names[0]: SCMP_ACT_NOTIFY is not possible for sendmsg": func(s *specs.LinuxSeccomp) { s.Syscalls[0].Names[0] = "sendmsg" },
-		"linux.seccomp.syscalls[0].names[0]: SCMP_ACT_NOTIFY is not possible for recvmsg": func(s *specs.LinuxSeccomp) { s.Syscalls[0].Names[0] = "recvmsg" },
+		"linux.seccomp.listenerPath: connect to the seccomp agent at":                                             func(s *specs.LinuxSeccomp) { s.ListenerPath = filepath.Join(t.TempDir(), "none") },
+		"linux.seccomp.listenerPath: connect to the seccomp agent at /does/not/exist/agent: open /does/not/exist": func(s *specs.LinuxSeccomp) { s.ListenerPath = "/does/not/exist/agent" },
+		"linux.seccomp.syscalls[0].action: SCMP_ACT_NOTIFY needs":                                                 func(s *specs.LinuxSeccomp) { s.ListenerPath, s.ListenerMetadata = "", "" },
+		"linux.seccomp.listenerMetadata: set without":                                                             func(s *specs.LinuxSeccomp) { s.ListenerPath = "" },
+		"linux.seccomp.defaultAction: SCMP_ACT_NOTIFY is for":                                                     func(s *specs.LinuxSeccomp) { s.DefaultAction = specs.ActNotify },
+		"linux.seccomp.syscalls[0].names[0]: SCMP_ACT_NOTIFY is not possible for write":                           func(s *specs.LinuxSeccomp) { s.Syscalls[0].Names[0] = "write" },
+		"linux.seccomp.syscalls[0].names[0]: SCMP_ACT_NOTIFY is not possible for sendmsg":                         func(s *specs.LinuxSeccomp) { s.Syscalls[0].Names[0] = "sendmsg" },
+		"linux.seccomp.syscalls[0].names[0]: SCMP_ACT_NOTIFY is not possible for recvmsg":                         func(s *specs.LinuxSeccomp) { s.Syscalls[0].Names[0] = "recvmsg" },
 		"hand the seccomp listener over, for which the filter must allow sendmsg: operation not permitted (config.json: linux.seccomp)": func(s *specs.LinuxSeccomp) {
 			s.Syscalls = append(s.Syscalls, specs.LinuxSyscall{Names: []string{"sendmsg"}, Action: specs.ActErrno})
 		},

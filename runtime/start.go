@@ -61,7 +61,7 @@ func listenGate(dir string) (*os.File, error) {
 		return nil, os.NewSyscallError("socket", err)
 	}
 	f := os.NewFile(uintptr(fd), gateSocket)
-	err = atGate(dir, func(addr *unix.SockaddrUnix) error {
+	err = atSocket(filepath.Join(dir, gateSocket), func(addr *unix.SockaddrUnix) error {
 		if err := unix.Bind(fd, addr); err != nil {
 			return err
 		}
@@ -74,15 +74,15 @@ func listenGate(dir string) (*os.File, error) {
 	return f, nil
 }
 
-// atGate calls with the socket's address, which goes through a descriptor of
-// its directory: an address has room for 107 bytes only.
-func atGate(dir string, call func(*unix.SockaddrUnix) error) error {
-	d, err := os.Open(dir)
+// atSocket calls with the address of a socket, which goes through a descriptor
+// of its directory: an address has room for 107 bytes only.
+func atSocket(path string, call func(*unix.SockaddrUnix) error) error {
+	d, err := os.Open(filepath.Dir(path))
 	if err != nil {
 		return err
 	}
 	defer d.Close()
-	return call(&unix.SockaddrUnix{Name: "/proc/self/fd/" + strconv.Itoa(int(d.Fd())) + "/" + gateSocket})
+	return call(&unix.SockaddrUnix{Name: "/proc/self/fd/" + strconv.Itoa(int(d.Fd())) + "/" + filepath.Base(path)})
 }
 
 // rememberGate keeps the texts of the operations behind the gate for whoever
@@ -118,7 +118,7 @@ func (c *Container) Start() error {
 	}
 	conn := os.NewFile(uintptr(fd), gateSocket)
 	defer conn.Close()
-	if err := atGate(c.dir, func(addr *unix.SockaddrUnix) error { return unix.Connect(fd, addr) }); err != nil {
+	if err := atSocket(filepath.Join(c.dir, gateSocket), func(addr *unix.SockaddrUnix) error { return unix.Connect(fd, addr) }); err != nil {
 		return fmt.Errorf("start container %q: %w", c.state.ID, err)
 	}
 	err = launch.Follow(conn, func(i int) launch.Op {
