@@ -65,6 +65,10 @@ func loadPart(path, before, after string) (*specs.Spec, error) {
 	if err != nil {
 		return nil, err
 	}
+	return parsePart(path, data, before, after)
+}
+
+func parsePart(path string, data []byte, before, after string) (*specs.Spec, error) {
 	if data = bytes.TrimSpace(data); bytes.HasPrefix(data, []byte("{")) && before == `{"mounts":` {
 		before, after = "", ""
 	}

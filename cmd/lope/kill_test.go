@@ -173,23 +173,27 @@ func TestPauseACreatedContainer(t *testing.T) {
 
 func TestForwardedSignals(t *testing.T) {
 	b := newBox(t)
-	b.program("sh", "-c", "trap 'exit 7' TERM; echo ready; while :; do sleep 0.05; done")
-	cmd := b.command("run", "c")
-	r, w, err := os.Pipe()
-	b.must(err)
-	cmd.Stdout = w
-	b.must(cmd.Start())
-	w.Close()
-	buf := make([]byte, 10)
-	if n, _ := r.Read(buf); string(buf[:n]) != "ready\n" {
-		t.Errorf("output %q", buf[:n])
+	for sig, wait := range map[unix.Signal]time.Duration{unix.SIGTERM: 0, unix.SIGINT: 0, unix.SIGUSR1: 0, unix.Signal(37): 500 * time.Millisecond, unix.SIGPWR: 500 * time.Millisecond} {
+		b.program("sh", "-c", fmt.Sprintf("trap 'exit 7' %d; echo ready; while :; do sleep 0.05; done", sig))
+		cmd := b.command("run", "c")
+		r, w, err := os.Pipe()
+		b.must(err)
+		cmd.Stdout = w
+		b.must(cmd.Start())
+		w.Close()
+		buf := make([]byte, 10)
+		if n, _ := r.Read(buf); string(buf[:n]) != "ready\n" {
+			t.Errorf("output %q", buf[:n])
+		}
+		r.Close()
+		time.Sleep(wait)
+		b.must(cmd.Process.Signal(sig))
+		cmd.Wait()
+		if code := cmd.ProcessState.ExitCode(); code != 7 {
+			t.Errorf("%v: exit status %d", sig, code)
+		}
+		b.want(1, "does not exist", "state", "c")
 	}
-	b.must(cmd.Process.Signal(unix.SIGTERM))
-	cmd.Wait()
-	if code := cmd.ProcessState.ExitCode(); code != 7 {
-		t.Errorf("exit status %d", code)
-	}
-	b.want(1, "does not exist", "state", "c")
 }
 
 // Whoever kills a container may delete it right away.

@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	"time"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
@@ -63,6 +64,20 @@ var forwarded = []os.Signal{
 	unix.SIGHUP, unix.SIGINT, unix.SIGQUIT, unix.SIGTERM, unix.SIGUSR1, unix.SIGUSR2, unix.SIGALRM, unix.SIGCONT, unix.SIGWINCH,
 }
 
+// laterForwarded are the others that can be meant for a program; realtime
+// signals come from 35 on, since Go knows none below. They are caught once the
+// program has run for a while.
+func laterForwarded() []os.Signal {
+	all := []os.Signal{unix.SIGSTKFLT, unix.SIGXCPU, unix.SIGXFSZ, unix.SIGVTALRM, unix.SIGIO, unix.SIGPWR}
+	for n := syscall.Signal(35); n <= 64; n++ {
+		all = append(all, n)
+	}
+	return all
+}
+
+// lateAfter is when a program is not one of those that end at once.
+const lateAfter = 100 * time.Millisecond
+
 // listen begins to collect the signals to forward, beside what else there is to
 // do before the process is made.
 func (t *terminal) listen() {
@@ -85,6 +100,7 @@ func (t *terminal) listening() {
 // until wait returns.
 func (t *terminal) follow(kill func(syscall.Signal) error, wait func() (syscall.WaitStatus, error)) (syscall.WaitStatus, error) {
 	master := t.master
+	time.AfterFunc(lateAfter, func() { signal.Notify(t.signals, laterForwarded()...) })
 	go func() {
 		for s := range t.signals {
 			forward(s.(syscall.Signal), kill, master)

@@ -169,3 +169,34 @@ func TestWithoutCgroups(t *testing.T) {
 		b.want(0, "", "--rootless", value, "run", "c")
 	}
 }
+
+// Limits come from standard input too.
+func TestUpdateFromInput(t *testing.T) {
+	b := newBox(t)
+	b.program("sleep", "1000")
+	b.want(0, "", "run", "-d", "c")
+	from := func(text string) result {
+		cmd := b.command("update", "--resources", "-", "c")
+		cmd.Stdin = strings.NewReader(text)
+		return b.finish(cmd)
+	}
+	if r := from(`{"pids": {"limit": 33}}`); r.code != 0 {
+		t.Errorf("%+v", r)
+	}
+	var e struct {
+		Data struct{ Pids struct{ Limit uint64 } }
+	}
+	b.must(json.Unmarshal([]byte(b.want(0, "", "events", "--stats", "c").out), &e))
+	if e.Data.Pids.Limit != 33 {
+		t.Errorf("the limit is %d", e.Data.Pids.Limit)
+	}
+	for text, says := range map[string]string{
+		`{"pids": {"limit": "x"}}`: "-: linux.resources.pids.limit: is a string",
+		`{`:                        "-: line 1",
+		`null`:                     "-: has no limits",
+	} {
+		if r := from(text); r.code != 1 || !strings.Contains(r.err, says) {
+			t.Errorf("%s: %+v", text, r)
+		}
+	}
+}
