@@ -89,12 +89,17 @@ func (a *agent) serve(t *testing.T, conn *net.UnixConn, errno unix.Errno) {
 	a.states <- state
 	defer unix.Close(fds[0])
 	for {
-		if n, err := unix.Poll([]unix.PollFd{{Fd: int32(fds[0]), Events: unix.POLLIN}}, 20000); n != 1 || err == nil && false {
-			return
+		wait := []unix.PollFd{{Fd: int32(fds[0]), Events: unix.POLLIN}}
+		n, err := unix.Poll(wait, 20000)
+		if err == unix.EINTR {
+			continue
+		}
+		if n != 1 || wait[0].Revents&unix.POLLIN == 0 {
+			return // nobody is left behind the filter; before Linux 6.11 a call would wait for ever
 		}
 		var call notification
 		if _, _, e := unix.Syscall(unix.SYS_IOCTL, uintptr(fds[0]), unix.SECCOMP_IOCTL_NOTIF_RECV, uintptr(unsafe.Pointer(&call))); e != 0 {
-			return // nobody is left behind the filter
+			continue // who made the call is gone
 		}
 		a.calls <- call.Nr
 		says := answer{ID: call.ID, Error: -int32(errno)}
