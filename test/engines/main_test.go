@@ -239,5 +239,11 @@ func (e *engine) onTerminal(args ...string) string {
 	if code := term.Wait(); code != 0 {
 		e.t.Errorf("%v: exit %d: %s", args, code, term.Seen())
 	}
+	for range 100 { // what was written may not be read yet
+		if term.Seen() != "" {
+			break
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
 	return term.Seen()
 }
