@@ -168,18 +168,3 @@ func (s *starting) execute(program *launch.Program, o ExecOptions) (*launch.Proc
 func (c *Container) Cgroup() (cgroup.Manager, error) {
 	return cgroup.Load(c.state.Cgroups, c.state.Unit)
 }
-
-// Pids lists the container's processes.
-func (c *Container) Pids() ([]int, error) {
-	if len(c.state.Cgroups) == 0 {
-		if pid := c.Pid(); pid != 0 {
-			return []int{pid}, nil
-		}
-		return nil, nil
-	}
-	m, err := c.Cgroup()
-	if err != nil {
-		return nil, err
-	}
-	return m.Pids()
-}
