@@ -16,9 +16,9 @@ import (
 
 // criuProcess is a running 'criu swrk'.
 type criuProcess struct {
-	process *launch.Process
-	socket  *os.File
-	inherit int // the number that the first of the inherited descriptors has there
+	process   *launch.Process
+	socket    *os.File
+	inherited []int // the numbers of the descriptors for restored processes
 }
 
 // criuStart is what a new criu process needs besides its program.
@@ -49,23 +49,25 @@ func startCRIU(path string, c criuStart) (*criuProcess, error) {
 		return nil, err
 	}
 	defer null.Close()
-	given := launch.Files{"criu": theirs, "streams": null}
+	given := launch.Files{"streams": null}
 	if c.stdin != nil {
 		given["streams"] = c.stdin
 	}
 	for name, f := range c.tasks {
 		given[name] = f
 	}
-	for i, f := range c.inherit {
-		given[inheritInput(i)] = f
+	// Descriptors keep their numbers over fork and execve: those that criu gets
+	// to know are given theirs here.
+	for i, f := range append([]*os.File{theirs}, c.inherit...) {
+		fd, err := unix.FcntlInt(f.Fd(), unix.F_DUPFD_CLOEXEC, aboveStreams)
+		if err != nil {
+			ours.Close()
+			return nil, os.NewSyscallError("dup", err)
+		}
+		given[inheritInput(i)] = os.NewFile(uintptr(fd), f.Name())
+		defer given[inheritInput(i)].Close()
 	}
-	// What criu gets has numbers above all that it comes from, and above the
-	// launch's own two.
-	first := 0
-	for _, f := range given {
-		first = max(first, int(f.Fd())+3)
-	}
-	p, err := launch.Start(compileCRIU(path, first, c), given, c.into)
+	p, err := launch.Start(compileCRIU(path, given, c), given, c.into)
 	if err != nil {
 		ours.Close()
 		return nil, err
@@ -85,14 +87,21 @@ func startCRIU(path string, c criuStart) (*criuProcess, error) {
 		return nil, err
 	}
 	p.Detach()
-	return &criuProcess{p, ours, first + 1}, nil
+	started := &criuProcess{process: p, socket: ours}
+	for i := range c.inherit {
+		started.inherited = append(started.inherited, int(given[inheritInput(i+1)].Fd()))
+	}
+	return started, nil
 }
 
+// aboveStreams is a number that no standard stream has.
+const aboveStreams = 3
+
+// inheritInput names criu's socket, which is the first, and the descriptors of
+// restored processes.
 func inheritInput(i int) string { return "inherit " + strconv.Itoa(i) }
 
-// compileCRIU makes the program, whose descriptors begin with the socket at the
-// number given.
-func compileCRIU(path string, first int, s criuStart) *launch.Program {
+func compileCRIU(path string, given launch.Files, s criuStart) *launch.Program {
 	c := &compiler{p: &launch.Program{}, host: Host{CgroupTasks: s.nTasks, CgroupByParent: s.enter != nil}}
 	c.joinCgroup()
 	c.awaitCgroup()
@@ -101,18 +110,20 @@ func compileCRIU(path string, first int, s criuStart) *launch.Program {
 		c.bindForCRIU(s.rootfs, s.root)
 	}
 	c.signals()
-	take := func(name string, number int) {
-		c.add(launch.Op{Call: launch.Dup3, Args: []launch.Arg{launch.Input(name), launch.Int(number), launch.Int(0)}, Text: "take " + name})
-	}
-	take("criu", first)
-	for i := range s.inherit {
-		take(inheritInput(i), first+1+i)
-	}
 	for i := range streamInputs {
-		take("streams", i)
+		c.add(launch.Op{
+			Call: launch.Dup3, Args: []launch.Arg{launch.Input("streams"), launch.Int(i), launch.Int(0)}, Text: "take the standard streams",
+			Accept: []launch.Accept{{Errno: unix.EINVAL}}, // it has that number already
+		})
 	}
+	for i := range len(s.inherit) + 1 {
+		c.add(launch.Op{
+			Call: launch.Fcntl, Args: []launch.Arg{launch.Input(inheritInput(i)), launch.Flags(unix.F_SETFD, "F_SETFD"), launch.Int(0)}, Text: "keep " + inheritInput(i),
+		})
+	}
+	socket := strconv.Itoa(int(given[inheritInput(0)].Fd()))
 	c.add(launch.Op{
-		Call: launch.Execve, Args: []launch.Arg{launch.String(path), launch.Strings([]string{filepath.Base(path), "swrk", strconv.Itoa(first)}), launch.Strings(os.Environ())},
+		Call: launch.Execve, Args: []launch.Arg{launch.String(path), launch.Strings([]string{filepath.Base(path), "swrk", socket}), launch.Strings(os.Environ())},
 		Text: "execute " + path,
 	})
 	return c.p

@@ -113,7 +113,7 @@ func (s *starting) restore(k *CRIU, o *criu.Options) error {
 	defer work.Close()
 	o.Work = work
 	for i, key := range keys {
-		o.InheritFDs = append(o.InheritFDs, criu.Inherit{Key: key, FD: p.inherit + i})
+		o.InheritFDs = append(o.InheritFDs, criu.Inherit{Key: key, FD: p.inherited[i]})
 	}
 	err = criu.Call(p.socket, criu.Restore, o, s.notified)
 	if err != nil {

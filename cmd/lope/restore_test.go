@@ -300,3 +300,25 @@ func TestCheckpointWithoutCRIU(t *testing.T) {
 		fails("criu can't work here: ")
 	}
 }
+
+// The flags that containerd, Docker and Podman give are all known.
+func TestCheckpointFlagsOfEngines(t *testing.T) {
+	b := newBox(t)
+	b.program("sleep", "100")
+	b.want(0, "", "run", "-d", "c")
+	b.spec.Linux.CgroupsPath = ""
+	b.write()
+	dir := t.TempDir()
+	images, work, empty := filepath.Join(dir, "images"), filepath.Join(dir, "work"), t.TempDir()
+	const gone = "criu ended without an answer"
+	shared := []string{"--tcp-established", "--ext-unix-sk", "--shell-job", "--file-locks", "--manage-cgroups-mode", "full", "--empty-ns", "network", "--auto-dedup", "--lazy-pages", "--work-path", work}
+	checkpoint := append([]string{"--criu", "/bin/true", "--root", b.root, "--log", filepath.Join(dir, "log"), "--log-format", "json", "checkpoint", "--image-path", images}, shared...)
+	b.want(1, gone, append(checkpoint, "--leave-running", "--link-remap", "--tcp-skip-in-flight", "--status-fd", "1", "--page-server", "127.0.0.1:2000", "--parent-path", "../p", "--pre-dump", "c")...)
+	restore := append([]string{"--criu", "/bin/true", "restore", "--image-path", empty}, shared...)
+	b.want(1, gone, append(restore, "--detach", "--bundle", b.bundle, "--pid-file", filepath.Join(dir, "pid"), "--no-subreaper", "--no-pivot", "--lsm-profile", "apparmor:x", "--lsm-mount-context", "y", "d")...)
+	for _, path := range []string{images, work, filepath.Join(dir, "pid")} {
+		if _, err := os.Stat(path); !os.IsNotExist(err) {
+			t.Errorf("%s is left: %v", path, err)
+		}
+	}
+}
