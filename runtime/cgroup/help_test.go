@@ -170,11 +170,20 @@ func needV1(t testing.TB) {
 	}
 }
 
-// onHost gives a v1 manager that is destroyed at the end, with everybody in it killed.
+// onHost gives a v1 manager as here does.
 func onHost(t testing.TB, path string) *v1 {
 	t.Helper()
 	needV1(t)
-	m, err := New(path, V1)
+	return here(t, path).(*v1)
+}
+
+// here gives a manager of the machine's own mode. It is destroyed at the end, with everybody in it killed.
+func here(t testing.TB, path string) Manager {
+	t.Helper()
+	if os.Geteuid() != 0 || Detect() == None {
+		t.Skip("needs root: makes cgroups")
+	}
+	m, err := New(path, Detect())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -184,7 +193,7 @@ func onHost(t testing.TB, path string) *v1 {
 			t.Error(err)
 		}
 	})
-	return m.(*v1)
+	return m
 }
 
 // unified gives a v2 manager on the machine's real cgroup2 hierarchy, whatever mode it is in.

@@ -37,14 +37,18 @@ func TestV2Controllers(t *testing.T) {
 	if s.CPU.Throttled == 0 || s.CPU.Total == 0 || s.Memory.Usage < 8<<20 || s.Memory.Limit != 40<<20 || s.Pids.Current == 0 || s.Pids.Limit != 30 {
 		t.Errorf("%+v", s)
 	}
-	if a := p.do("fork 40"); !strings.Contains(a, "temporarily unavailable") {
-		t.Errorf("40 processes under a limit of 30: %q", a)
-	}
 	if err := m.Set(&specs.LinuxResources{CPU: &specs.LinuxCPU{Period: ptr(uint64(100000))}}); err != nil {
 		t.Error(err)
 	}
 	if got := content(t, dir, "cpu.max"); got != "5000 100000" {
 		t.Errorf("a new period makes cpu.max %q", got)
+	}
+	// The rest needs none of the quota's patience.
+	if err := m.Set(&specs.LinuxResources{CPU: &specs.LinuxCPU{Quota: ptr(int64(-1))}}); err != nil {
+		t.Error(err)
+	}
+	if a := p.do("fork 40"); !strings.Contains(a, "temporarily unavailable") {
+		t.Errorf("40 processes under a limit of 30: %q", a)
 	}
 	if a := p.do("mem 100"); a != "" {
 		t.Errorf("100 MiB fit in 40: %q", a)
