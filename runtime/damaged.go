@@ -83,6 +83,8 @@ func (c *Container) salvage() {
 	}
 }
 
+var errNotRegular = errors.New("it is no regular file")
+
 // readRegular reads a file that is no link, and none that can be waited at.
 func readRegular(path string) ([]byte, error) {
 	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
@@ -95,7 +97,7 @@ func readRegular(path string) ([]byte, error) {
 	f := os.NewFile(uintptr(fd), path)
 	defer f.Close()
 	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
-		return nil, errors.Join(err, errors.New("it is no regular file"))
+		return nil, errors.Join(err, errNotRegular)
 	}
 	return readLimited(f)
 }

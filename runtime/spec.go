@@ -12,6 +12,7 @@ import (
 	"loper.run/runtime/specjson"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
 )
 
 // maxConfig bounds config.json. Real ones have some tens of kilobytes.
@@ -45,11 +46,14 @@ func LoadSpec(bundle string) (*specs.Spec, error) {
 // ReadConfig reads the config.json of a bundle.
 func ReadConfig(bundle string) ([]byte, error) {
 	path := filepath.Join(bundle, "config.json")
-	f, err := os.Open(path)
+	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK, 0)
 	if err != nil {
 		return nil, fmt.Errorf("%w (a bundle is a directory with a config.json; make one with 'lope spec')", err)
 	}
 	defer f.Close()
+	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() { // a pipe would be waited at
+		return nil, &os.PathError{Op: "read", Path: path, Err: errors.Join(err, errNotRegular)}
+	}
 	return readLimited(f)
 }
 

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
 )
 
 // fullSpec has something in most fields.
@@ -142,7 +143,14 @@ func TestNoConfig(t *testing.T) {
 	}
 	b.must(os.Remove(path))
 	b.want(1, "no such file", "create", "c")
-	b.must(os.Mkdir(path, 0o700))
-	b.want(1, "is a directory", "create", "c")
+	for _, make := range []func() error{
+		func() error { return os.Mkdir(path, 0o700) },
+		func() error { return unix.Mkfifo(path, 0o600) },
+		func() error { return os.Symlink("/dev/zero", path) },
+	} {
+		b.must(make())
+		b.want(1, "no regular file", "create", "c")
+		b.must(os.Remove(path))
+	}
 	b.clean(before, "all")
 }

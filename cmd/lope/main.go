@@ -136,7 +136,7 @@ func (c command) parse(g *global, args []string) error {
 		}
 		return fmt.Errorf("%w; see 'lope %s --help'", err, c.name)
 	}
-	g.debugf("lope %s: %q", c.name, args)
+	g.debugf("lope %s %q", c.name, flags.Args()[:min(1, flags.NArg())]) // a program's arguments may be secret
 	return c.run(g, flags.Args())
 }
 
