@@ -78,7 +78,7 @@ func TestConformance(t *testing.T) {
 	diff := host.Settle(10 * time.Second)
 	switch {
 	case *other != "":
-		unmountBelow(dir) // what a peer mounted on the host stays there, or the directory couldn't be removed
+		env.UnmountBelow(dir) // what a peer mounted on the host stays there, or the directory couldn't be removed
 	case len(diff) > 0:
 		t.Errorf("left behind:\n%s", strings.Join(diff, "\n"))
 	}
@@ -197,18 +197,5 @@ func (r *runner) deleteLeft() {
 	})
 	for _, g := range slices.Backward(groups) {
 		unix.Rmdir(g)
-	}
-}
-
-func unmountBelow(dir string) {
-	data, _ := os.ReadFile("/proc/self/mountinfo")
-	var points []string
-	for line := range strings.Lines(string(data)) {
-		if fields := strings.Fields(line); len(fields) > 4 && strings.HasPrefix(fields[4], dir+"/") {
-			points = append(points, fields[4])
-		}
-	}
-	for _, p := range slices.Backward(points) {
-		unix.Unmount(p, unix.MNT_DETACH)
 	}
 }

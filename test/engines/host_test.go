@@ -94,20 +94,6 @@ func removeGroups(name string) {
 	}
 }
 
-// unmountBelow unmounts what an engine leaves mounted in its own directories: Podman the storage itself.
-func unmountBelow(dir string) {
-	data, _ := os.ReadFile("/proc/self/mountinfo")
-	var points []string
-	for line := range strings.Lines(string(data)) {
-		if fields := strings.Fields(line); len(fields) > 4 && strings.HasPrefix(fields[4], dir+"/") {
-			points = append(points, fields[4])
-		}
-	}
-	for _, p := range slices.Backward(points) {
-		syscall.Unmount(p, syscall.MNT_DETACH)
-	}
-}
-
 // sharedMount mounts a tmpfs in the engine's directory whose mounts are the host's as well.
 func (e *engine) sharedMount() string {
 	e.t.Helper()

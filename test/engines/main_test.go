@@ -86,7 +86,7 @@ func newEngine(t testing.TB, name string, packages ...string) *engine {
 		if left := e.processes(); len(left) > 0 {
 			t.Errorf("%s left processes:\n%s", name, strings.Join(left, "\n"))
 		}
-		unmountBelow(dir)
+		env.UnmountBelow(dir) // Podman leaves its storage mounted
 		if err := os.RemoveAll(dir); err != nil {
 			t.Errorf("remove %s: %v", dir, err)
 		}

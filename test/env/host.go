@@ -7,9 +7,12 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"sort"
 	"strings"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // Host is a picture of what containers could leave on a machine: each set holds one line a thing.
@@ -86,6 +89,20 @@ func mounts() map[string]bool {
 		}
 	}
 	return set
+}
+
+// UnmountBelow unmounts all that is mounted below a directory: what a program under test left there.
+func UnmountBelow(dir string) {
+	data, _ := os.ReadFile("/proc/self/mountinfo")
+	var points []string
+	for line := range strings.Lines(string(data)) {
+		if fields := strings.Fields(line); len(fields) > 4 && strings.HasPrefix(fields[4], dir+"/") {
+			points = append(points, fields[4])
+		}
+	}
+	for _, p := range slices.Backward(points) {
+		unix.Unmount(p, unix.MNT_DETACH)
+	}
 }
 
 func (l Look) cgroups() map[string]bool {
