@@ -5,11 +5,13 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"loper.run/test/env"
 )
 
 // docker is a daemon whose only and default runtime is lope.
-func docker(t *testing.T) *engine {
-	e := newEngine(t, "docker", "dockerd", "docker")
+func docker(t *testing.T, name string, flags ...string) *engine {
+	e := newEngine(t, name, "dockerd", "docker")
 	archive := file(t, busybox)
 	config := filepath.Join(e.dir, "daemon.json")
 	if err := os.WriteFile(config, []byte("{}"), 0o600); err != nil {
@@ -17,10 +19,10 @@ func docker(t *testing.T) *engine {
 	}
 	socket := "unix://" + filepath.Join(e.dir, "sock")
 	e.command = []string{"docker", "--host", socket}
-	e.daemon("dockerd", "--config-file", config, "--host", socket, "--pidfile", filepath.Join(e.dir, "pid"),
-		"--data-root", filepath.Join(e.dir, "data"), "--exec-root", filepath.Join(e.dir, "exec"), "--cgroup-parent", "/"+e.parent,
+	e.daemon(append([]string{"dockerd", "--config-file", config, "--host", socket, "--pidfile", filepath.Join(e.dir, "pid"),
+		"--data-root", filepath.Join(e.dir, "data"), "--exec-root", filepath.Join(e.dir, "exec"), "--cgroup-parent", "/" + e.parent,
 		"--bridge", "none", "--iptables=false", "--ip6tables=false", "--ip-masq=false", "--ip-forward=false",
-		"--add-runtime", "lope="+lope, "--default-runtime", "lope", "--exec-opt", "native.cgroupdriver=cgroupfs")
+		"--add-runtime", "lope=" + lope, "--default-runtime", "lope", "--exec-opt", "native.cgroupdriver=cgroupfs"}, flags...)...)
 	e.waitFor("version")
 	e.must("load", "--input", archive)
 	return e
@@ -28,7 +30,7 @@ func docker(t *testing.T) *engine {
 
 func TestDocker(t *testing.T) {
 	t.Parallel()
-	e := docker(t)
+	e := docker(t, "docker")
 	run := func(args ...string) []string { return append([]string{"run", "--rm", "--network", "none"}, args...) }
 	start := func(name string, args ...string) {
 		e.t.Helper()
@@ -138,4 +140,26 @@ func TestDocker(t *testing.T) {
 		e.shows([]string{"/" + e.parent + "/inner/"}, run("--cgroup-parent", "/"+e.parent+"/inner", image, "cat", "/proc/self/cgroup")...)
 		e.shows([]string{":/\n"}, run("--cgroupns", "private", image, "cat", "/proc/self/cgroup")...)
 	})
+}
+
+// With --userns-remap all containers have the ids of one ordinary user's range.
+func TestDockerUserNamespace(t *testing.T) {
+	t.Parallel()
+	env.NeedRoot(t)
+	user := env.Ordinary(t, true)
+	e := docker(t, "remapped", "--userns-remap", user.Name)
+	run := func(args ...string) []string { return append([]string{"run", "--rm", "--network", "none"}, args...) }
+	if got := e.must(run(image, "cat", "/proc/self/uid_map")...); strings.Fields(got)[0] != "0" || strings.Fields(got)[1] == "0" {
+		t.Errorf("id map %q", got)
+	}
+	e.want("0 0\nworker", run("--volume", "data:/data", image, "sh", "-c", "touch /x /data/x; stat -c '%u %g' /data/x; su worker -c whoami")...)
+	e.must("volume", "rm", "data")
+	e.must("run", "--detach", "--name", "life", "--network", "none", "--memory", "64m", image, "sh", "-c", "trap 'exit 3' TERM; while :; do sleep 0.1; done")
+	e.want("1000", "exec", "--user", "1000", "life", "id", "-u")
+	e.must("pause", "life")
+	e.must("unpause", "life")
+	e.must("stop", "--time", "5", "life")
+	e.want("3", "inspect", "--format", "{{.State.ExitCode}}", "life")
+	e.must("rm", "life")
+	e.shows([]string{"4294967295"}, run("--userns", "host", image, "cat", "/proc/self/uid_map")...)
 }
