@@ -29,6 +29,9 @@ var packages = []string{"runtime/cgroup", "runtime", "cmd/lope", "launch", "cont
 // shortPackages is how many of them a short run takes.
 const shortPackages = 3
 
+// shortSkip are tests that a short run leaves out: they try for long, and find the same on any kernel.
+const shortSkip = "^TestRace|^TestFakeNull|^TestImageWithLinks|^TestHostMountsNeverChange$"
+
 func main() {
 	kernel := flag.String("k", "", "only this kernel: 6.1 or 6.12")
 	initial := flag.String("init", "", "process 1: systemd or plain")
@@ -45,7 +48,7 @@ func main() {
 	}
 	flags := []string{"-test.v=test2json", "-test.timeout=10m"}
 	if *short {
-		flags = append(flags, "-test.short")
+		flags = append(flags, "-test.short", "-test.skip="+shortSkip)
 	}
 	if *run != "" {
 		flags = append(flags, "-test.run="+*run)
