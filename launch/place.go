@@ -47,8 +47,9 @@ type placing struct {
 //go:nosplit
 //go:norace
 //go:nocheckptr
-func place(a *aPlace, strict bool) (uintptr, syscall.Errno) {
-	p := a.placing
+func place(w *walker, a *aPlace) (uintptr, syscall.Errno) {
+	p, strict := a.placing, w.args[3] != 0
+	p.root, p.kind, p.mode = w.args[0], w.args[2]&unix.S_IFMT, w.args[2]&^unix.S_IFMT
 	p.dot = [2]byte{'.', 0}
 	p.resolve = unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_MAGICLINKS
 	if strict {

@@ -98,21 +98,20 @@ type walker struct {
 //go:norace
 //go:nocheckptr
 func walk(w *walker) {
-	for i := range w.foreign {
-		syscall.RawSyscall(unix.SYS_CLOSE_RANGE, w.foreign[i].first, w.foreign[i].last, 0)
-	}
+	closeForeign(w)
 	for i := 0; i < len(w.steps); i++ {
 		s := &w.steps[i]
-		for j := range s.args {
-			w.args[j] = s.args[j]
-			if s.from[j] != 0 {
-				w.args[j] = w.slots[s.from[j]-1]
-			}
+		fillIn(w, s)
+		var r uintptr
+		var errno syscall.Errno
+		switch s.kind { // the first two go deep, where the stack has no room for take's frame too
+		case stepPlace:
+			r, errno = place(w, (*aPlace)(s.memory))
+		case stepCopyTree:
+			errno = copyTree((*treeCopy)(s.memory), w.args[0], w.args[1])
+		default:
+			r, errno = take(w, s, i)
 		}
-		for _, p := range s.patches {
-			*p.word = w.slots[p.slot]
-		}
-		r, errno := take(w, s, i)
 		if errno == 0 && s.wants && r != s.want {
 			errno = unix.EPROTO
 		}
@@ -143,6 +142,37 @@ func walk(w *walker) {
 	}
 }
 
+// closeForeign lets go of what the program has no use for.
+//
+//go:noinline
+//go:nosplit
+//go:norace
+//go:nocheckptr
+func closeForeign(w *walker) {
+	for i := range w.foreign {
+		syscall.RawSyscall(unix.SYS_CLOSE_RANGE, w.foreign[i].first, w.foreign[i].last, 0)
+	}
+}
+
+// fillIn puts the results of earlier steps where this one wants them. The depth
+// of the stack counts here: nothing of walk's own goes into its frame.
+//
+//go:noinline
+//go:nosplit
+//go:norace
+//go:nocheckptr
+func fillIn(w *walker, s *step) {
+	for j := range s.args {
+		w.args[j] = s.args[j]
+		if s.from[j] != 0 {
+			w.args[j] = w.slots[s.from[j]-1]
+		}
+	}
+	for j := range s.patches {
+		*s.patches[j].word = w.slots[s.patches[j].slot]
+	}
+}
+
 // take does what one step says.
 //
 //go:nosplit
@@ -164,12 +194,6 @@ func take(w *walker, s *step, index int) (uintptr, syscall.Errno) {
 		return 0, 0
 	case stepAnnounce:
 		return 0, tell(w, reportAnnounce, index, 0)
-	case stepPlace:
-		p := (*aPlace)(s.memory)
-		p.root, p.kind, p.mode = w.args[0], w.args[2]&unix.S_IFMT, w.args[2]&^unix.S_IFMT
-		return place(p, w.args[3] != 0)
-	case stepCopyTree:
-		return 0, copyTree((*treeCopy)(s.memory), w.args[0], w.args[1])
 	case stepReady:
 		w.ready = true
 		return 0, tell(w, reportExec, index, 0)
