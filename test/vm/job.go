@@ -38,7 +38,7 @@ func (j *job) remove() { os.RemoveAll(j.dir) }
 func (j *job) tree() string { return filepath.Join(j.dir, "job") }
 func (j *job) disk() string { return filepath.Join(j.dir, "job.tar") }
 
-// fill builds the test programs. The rest of their directories comes along, as tests read their golden files.
+// fill builds the test programs. What they read of the source comes along: testdata, docs and go.mod.
 func (j *job) fill(names []string) error {
 	begun := time.Now()
 	for _, name := range names {
@@ -61,6 +61,9 @@ func (j *job) fill(names []string) error {
 	}
 	progress("built %d test programs in %.0f s", len(names), time.Since(begun).Seconds())
 	if err := os.Chmod(j.dir, 0o755); err != nil {
+		return err
+	}
+	if err := os.CopyFS(filepath.Join(j.tree(), "docs"), os.DirFS(filepath.Join(env.Source(), "docs"))); err != nil {
 		return err
 	}
 	mod, err := os.ReadFile(filepath.Join(env.Source(), "go.mod"))

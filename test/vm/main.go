@@ -29,8 +29,9 @@ var packages = []string{"runtime/cgroup", "runtime", "cmd/lope", "launch", "cont
 // shortPackages is how many of them a short run takes.
 const shortPackages = 3
 
-// shortSkip are tests that a short run leaves out: they try for long, and find the same on any kernel.
-const shortSkip = "^TestRace|^TestFakeNull|^TestImageWithLinks|^TestHostMountsNeverChange"
+// shortSkip are tests that a short run leaves out: they try much, and find the same on any kernel.
+const shortSkip = "^TestRace|^TestFakeNull|^TestImageWithLinks|^TestHostMountsNeverChange|" +
+	"^TestBadConfig|^TestNoConfig|^TestIDs|^TestDamagedState|^TestForeign|^TestDeleteAnyway"
 
 func main() {
 	kernel := flag.String("k", "", "only this kernel: 6.1 or 6.12")
