@@ -70,6 +70,7 @@ func TestIDs(t *testing.T) {
 		b.want(255, "container id", "exec", id, "true")
 	}
 	b.want(1, "one container id is expected, not 2", "run", "a", "b")
+	b.want(1, "--root is empty", "--root", "", "list")
 	b.want(1, "one container id is expected, not 0", "start")
 	b.want(1, "a container id is expected", "ps")
 	if _, err := os.Lstat(b.root); err == nil {

@@ -62,6 +62,9 @@ func (g *global) open() (err error) {
 		}
 		g.rootlessCgroup = &without
 	}
+	if g.root == "" {
+		return errors.New("--root is empty")
+	}
 	if g.root, err = filepath.Abs(g.root); err != nil {
 		return err
 	}
