@@ -50,10 +50,9 @@ func parseCapabilities(c *specs.LinuxCapabilities, field string, warnings *[]str
 // keepAvailable leaves out what the caller has not got itself. In a user
 // namespace of its own the container can have all.
 func (c *compiler) keepAvailable(s *capabilitySets, field string) {
-	if idle := s.ambient &^ (s.permitted & s.inheritable); idle != 0 {
-		c.warn(field+".ambient", "%s left out: not both permitted and inheritable", capabilityNames(idle))
-		s.ambient &^= idle
-	}
+	// The kernel's rule for them. runc's own example asks for some that are not
+	// inheritable, so nobody is told.
+	s.ambient &= s.permitted & s.inheritable
 	if c.host.Capabilities == 0 || has(c.spec, specs.UserNamespace) {
 		return
 	}
