@@ -37,12 +37,18 @@ func read(t *testing.T, m []byte) (numbers map[int]int64, texts map[int][]string
 }
 
 func TestOptions(t *testing.T) {
+	images, work, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer images.Close()
+	defer work.Close()
 	o := &Options{
-		Images: os.Stdin, Work: os.Stderr, Pid: 300, Root: "/r", External: []string{"mnt[/a]:/b", "mnt[/c]:/d"}, Cgroups: CgroupSoft,
+		Images: images, Work: work, Pid: 300, Root: "/r", External: []string{"mnt[/a]:/b", "mnt[/c]:/d"}, Cgroups: CgroupSoft,
 		InheritFDs: []Inherit{{"pipe:[7]", 9}}, PageServer: "host", PageServerPort: 70000, TCPEstablished: true, EmptyNamespaces: unix.CLONE_NEWNET,
 	}
 	numbers, texts := read(t, o.encode())
-	for field, want := range map[int]int64{1: 0, 2: 300, 3: 0, 5: 1, 12: 1, 17: 2, 34: 3, 38: unix.CLONE_NEWNET} {
+	for field, want := range map[int]int64{1: int64(images.Fd()), 2: 300, 3: 0, 5: 1, 12: 1, 17: int64(work.Fd()), 34: 3, 38: unix.CLONE_NEWNET} {
 		if numbers[field] != want {
 			t.Errorf("field %d is %d, want %d", field, numbers[field], want)
 		}

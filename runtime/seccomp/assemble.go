@@ -65,6 +65,12 @@ func (p *profile) abiSteps(a *assembler, b *abi, s []step) []step {
 		s = append(s, step{from: from + uint32(last-first) + 1, to: newer})
 	}
 	run(b.base, 0, b.newest)
+	// What does a named call's work may have a higher number than all of them.
+	for _, call := range []int{callSocketcall, callIpc} {
+		if slot := syscallSlots[b.column][call]; slot < directSlots && int32(slot) > b.newest && b.slots[slot] != 0 {
+			run(b.base+uint32(slot), int32(slot), int32(slot))
+		}
+	}
 	switch b.column {
 	case colX32:
 		run(b.base+x32Own, x32Own, x32End-1)

@@ -280,7 +280,7 @@ func reference(s *specs.LinuxSeccomp, goarch string, c call) uint32 {
 	}
 	own := column == colX32 && nr >= 512 && nr < 548 || column == colARM && nr >= 0xf0000 && nr < 0xf0010
 	below := c.nr < conv.base
-	if !own && !below && uint32(nr) > uint32(newest) || nr == 0 && (column == colS390 || column == colS390X) && len(sometimes) == 0 {
+	if !own && !below && uint32(nr) > uint32(newest) && len(sometimes) == 0 || nr == 0 && (column == colS390 || column == colS390X) && len(sometimes) == 0 {
 		return 0x50000 | 38
 	}
 	return def

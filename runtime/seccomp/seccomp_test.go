@@ -238,3 +238,21 @@ func TestBytes(t *testing.T) {
 		t.Error(got)
 	}
 }
+
+// semop on i386 is a part of ipc, whose number is above that of every call that the profile names.
+func TestPartAboveTheNewestCall(t *testing.T) {
+	s := &specs.LinuxSeccomp{
+		DefaultAction: specs.ActErrno,
+		Syscalls:      []specs.LinuxSyscall{{Names: []string{"read", "mmap", "semop"}, Action: specs.ActAllow}},
+	}
+	f, err := Compile(s, "386")
+	if err != nil {
+		t.Fatal(err)
+	}
+	sim := newSimulator(t, f.Insns)
+	for part, want := range map[uint64]uint32{1: retAllow, 2: retErrno | 1} {
+		if got := sim.run(t, call{nr: 117, arch: conventionOf(specs.ArchX86).audit, args: [6]uint64{part}}); got != want {
+			t.Errorf("ipc(%d): %#x, want %#x", part, got, want)
+		}
+	}
+}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -247,8 +248,17 @@ func (b *Bus) listen() error {
 	return nil
 }
 
-// wait waits for the end of a job and tells its result.
+// jobGone is the result of a job that ended unheard.
+const jobGone = "gone"
+
+// lookAgain is how long to listen before asking whether a job is still there.
+const lookAgain = 500 * time.Millisecond
+
+// wait waits for the end of a job and tells its result, or jobGone.
 func (b *Bus) wait(job dbus.ObjectPath) (string, error) {
+	// A systemd that is asked without a bus may say nothing of the end.
+	look := time.NewTicker(lookAgain)
+	defer look.Stop()
 	for {
 		select {
 		case s, open := <-b.signals:
@@ -260,12 +270,17 @@ func (b *Bus) wait(job dbus.ObjectPath) (string, error) {
 			}
 			var (
 				id     uint32
-				path   dbus.ObjectPath
+				ended  dbus.ObjectPath
 				unit   string
 				result string
 			)
-			if dbus.Store(s.Body, &id, &path, &unit, &result) == nil && path == job {
+			if dbus.Store(s.Body, &id, &ended, &unit, &result) == nil && ended == job {
 				return result, nil
+			}
+		case <-look.C:
+			id, err := strconv.ParseUint(path.Base(string(job)), 10, 32)
+			if err == nil && isError(b.call("GetJob", nil, uint32(id)), "NoSuchJob") && len(b.signals) == 0 {
+				return jobGone, nil
 			}
 		case <-b.ctx.Done():
 			return "", fmt.Errorf("systemd did not end its job within %v", patience)
