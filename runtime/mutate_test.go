@@ -19,7 +19,10 @@ func TestMutatedConfig(t *testing.T) {
 		`null`, `""`, `"x"`, `"/"`, `"../.."`, `"\u0000"`, `"a\nb"`, `0`, `-1`, `1.5`, `4294967295`, `18446744073709551615`, `-9223372036854775808`, `1e400`, `true`,
 		`[]`, `{}`, `[null]`, `[""]`, `{"":""}`, `{"a":{"b":1}}`, `"` + strings.Repeat("y", 5000) + `"`, `[[[[]]]]`,
 	}
-	seed := uint64(time.Now().UnixNano())
+	seed := *propertySeed
+	if seed == 0 {
+		seed = uint64(time.Now().UnixNano())
+	}
 	random := rand.New(rand.NewPCG(1, seed))
 	spans := valuesIn(data)
 	rounds := 4000

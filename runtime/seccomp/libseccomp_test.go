@@ -8,6 +8,7 @@ import (
 	"runtime"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -45,6 +46,7 @@ func ask(t testing.TB, exe, input string) []byte {
 	cmd := exec.CommandContext(ctx, exe)
 	var stderr strings.Builder
 	cmd.Stdin, cmd.Stderr = strings.NewReader(input), &stderr
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} // it may not come to an end
 	out, err := cmd.Output()
 	if ctx.Err() != nil || cmd.ProcessState.ExitCode() == 3 {
 		return nil
