@@ -27,7 +27,7 @@ TESTFLAGS ?=
 BENCHFLAGS ?=
 VMFLAGS    ?=
 
-.PHONY: all build test test-vm bench lint docs install clean packages
+.PHONY: all build test test-vm conformance bench lint docs install clean packages
 
 all: build
 

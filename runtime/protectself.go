@@ -20,9 +20,9 @@ import (
 // host (CVE-2019-5736). So where a container's ids could write it, the
 // container is started from a view of the file that is read-only.
 //
-// The new process changes to that view by itself, before it enters anything of
-// the container's. Where the kernel doesn't let it, the whole program is
-// started anew from it.
+// The new process changes to that view by itself, once it has the rights for it
+// and before it enters the pid namespace, where others could see it. Where the
+// kernel doesn't let it, the whole program is started anew from it.
 
 // selfInput names the read-only view of this program's file.
 const selfInput = "own file"

@@ -9,7 +9,6 @@ import (
 	"strings"
 
 	"loper.run/internal/fdpass"
-	"loper.run/internal/userns"
 	"loper.run/launch"
 	"loper.run/runtime/criu"
 
@@ -42,15 +41,10 @@ func Restore(o Options, k CRIU) (_ *Container, err error) {
 	if err := refuseBound(k.Images, o.Detached); err != nil {
 		return nil, err
 	}
-	s.ns = planNamespaces(s.spec.Linux.Namespaces, userns.Privileged())
-	if s.cgroup, err = newCgroup(s.spec, &o); err != nil {
-		return nil, err
-	}
-	c, lock, err := newContainer(&o, s.spec, s.cgroup)
+	lock, err := s.register()
 	if err != nil {
 		return nil, err
 	}
-	s.container = c
 	s.owned = append(s.owned, lock)
 	defer func() {
 		if err != nil {

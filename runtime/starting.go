@@ -35,6 +35,16 @@ type starting struct {
 	moved     []movedDevice
 }
 
+// register puts the container on record. Whoever deletes it waits for the lock.
+func (s *starting) register() (lock *os.File, err error) {
+	s.ns = planNamespaces(s.spec.Linux.Namespaces, userns.Privileged())
+	if s.cgroup, err = newCgroup(s.spec, &s.options); err != nil {
+		return nil, err
+	}
+	s.container, lock, err = newContainer(&s.options, s.spec, s.cgroup)
+	return lock, err
+}
+
 func create(o Options, gate bool) (_ *Container, err error) {
 	if err := CheckID(o.ID); err != nil {
 		return nil, err
@@ -46,16 +56,10 @@ func create(o Options, gate bool) (_ *Container, err error) {
 	if s.spec.Process != nil && s.spec.Process.Terminal && o.ConsoleSocket == nil {
 		return nil, badField("process.terminal", "needs a console socket")
 	}
-	s.ns = planNamespaces(s.spec.Linux.Namespaces, userns.Privileged())
-	if s.cgroup, err = newCgroup(s.spec, &o); err != nil {
-		return nil, err
-	}
-	// Whoever deletes the container waits for the lock.
-	c, lock, err := newContainer(&o, s.spec, s.cgroup)
+	lock, err := s.register()
 	if err != nil {
 		return nil, err
 	}
-	s.container = c
 	s.keep(lockInput, lock)
 	defer func() {
 		if err != nil {
