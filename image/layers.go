@@ -171,7 +171,7 @@ func (l *layerPull) once(ctx context.Context, fetched func()) (resumed bool, err
 	if w := result.Warning(); w != "" {
 		l.show.Message(l.id() + ": " + w)
 	}
-	if err := part.Remove(); err != nil {
+	if err := part.Publish(); err != nil {
 		return resumed, err
 	}
 	_, err = staging.Commit(result.Bytes, result.Entries)

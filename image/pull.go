@@ -250,6 +250,9 @@ func (p *pull) record(id oci.Digest) (store.Image, error) {
 	if p.image.Created != nil {
 		rec.Created = *p.image.Created
 	}
+	for _, l := range p.manifest.Layers {
+		rec.Packed = appendNew(rec.Packed, l.Digest)
+	}
 	counted := make(map[oci.Digest]bool)
 	for _, d := range rec.Layers {
 		l, err := p.s.files.Layer(d)
@@ -280,6 +283,7 @@ func (p *pull) record(id oci.Digest) (store.Image, error) {
 	// which a name still finds it.
 	if old, err := p.s.files.Image(id); err == nil {
 		rec.Blobs = appendNew(rec.Blobs, append(old.Blobs, old.Manifest)...)
+		rec.Packed = appendNew(rec.Packed, old.Packed...)
 		rec.Digests = old.Digests
 	}
 	return rec, nil

@@ -62,7 +62,7 @@ func (s *Store) collectContent(ctx context.Context, freed *Freed) error {
 	blobs, layers := map[oci.Digest]bool{}, map[oci.Digest]bool{}
 	for _, img := range images {
 		blobs[img.ID], blobs[img.Manifest] = true, true
-		for _, d := range img.Blobs {
+		for _, d := range append(img.Blobs, img.Packed...) {
 			blobs[d] = true
 		}
 		for _, d := range img.Layers {

@@ -26,6 +26,9 @@ type Image struct {
 	Blobs []oci.Digest `json:"blobs,omitempty"`
 	// Layers are the diff ids, lowest first.
 	Layers []oci.Digest `json:"layers"`
+	// Packed are the layers as the manifest lists them, usually compressed, so
+	// that the very image can be handed on. Unlike the Blobs they may be gone.
+	Packed []oci.Digest `json:"packed,omitempty"`
 	// Digests are the repo@digest references it was pulled by.
 	Digests []string `json:"digests,omitempty"`
 	// Size is that of the layers together, unpacked, in bytes.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"sync/atomic"
 	"time"
 
@@ -21,9 +22,10 @@ const PartialKeep = 7 * 24 * time.Hour
 // feeds Prefix to the same hash and unpacker as the rest. One goroutine may
 // write while others read.
 type Partial struct {
-	f    *os.File
-	path string
-	size atomic.Int64
+	f     *os.File
+	path  string
+	place string // of the blob that it becomes
+	size  atomic.Int64
 	// prefix is the size at the time it was opened.
 	prefix int64
 }
@@ -47,7 +49,7 @@ func (s *Store) Partial(ctx context.Context, d oci.Digest) (*Partial, error) {
 		f.Close()
 		return nil, fmt.Errorf("open download: %w", err)
 	}
-	p := &Partial{f: f, path: path, prefix: st.Size()}
+	p := &Partial{f: f, path: path, place: s.place(blobDir, d), prefix: st.Size()}
 	p.size.Store(st.Size())
 	return p, nil
 }
@@ -75,8 +77,20 @@ func (p *Partial) Reset() error {
 	return p.f.Truncate(0)
 }
 
-// Remove ends a download that is complete, and closes it. Do it before
-// Staging.Commit, whose sync would write the file out for nothing.
+// Publish makes a complete download, whose digest the caller has verified, a
+// blob, and closes it. Name and content are durable once the file
+// system was synced: publish before Staging.Commit, which does that.
+func (p *Partial) Publish() error {
+	if err := makeDir(filepath.Dir(p.place)); err != nil {
+		return fmt.Errorf("publish download: %w", err)
+	}
+	if err := os.Rename(p.path, p.place); err != nil {
+		return fmt.Errorf("publish download: %w", err)
+	}
+	return p.Close()
+}
+
+// Remove throws a download away, and closes it.
 func (p *Partial) Remove() error {
 	err := os.Remove(p.path)
 	if errors.Is(err, os.ErrNotExist) {
