@@ -68,12 +68,19 @@ func paramValue(s string) (value, rest string) {
 	return b.String(), ""
 }
 
-// login makes the Authorization header for a repository.
-func (c *Client) login(ctx context.Context, path string, challenges []challenge) error {
+// login makes the Authorization header for a request's scopes. used is the one
+// that was refused: when another request has logged in since, its is taken.
+func (c *Client) login(ctx context.Context, r *request, used string, challenges []challenge) error {
+	c.logins.Lock()
+	defer c.logins.Unlock()
+	key := r.key()
+	if now := c.authorization(key); now != "" && now != used {
+		return nil
+	}
 	var cred Credential
 	if c.Credentials != nil {
 		var err error
-		if cred, err = c.Credentials(c.domain, path); err != nil {
+		if cred, err = c.Credentials(c.domain, r.path); err != nil {
 			return err
 		}
 	}
@@ -81,7 +88,7 @@ func (c *Client) login(ctx context.Context, path string, challenges []challenge)
 	for _, ch := range challenges {
 		switch {
 		case ch.scheme == "bearer" && header == "":
-			t, err := c.token(ctx, path, ch, cred)
+			t, err := c.token(ctx, r.scopes(), ch, cred)
 			if err != nil {
 				return err
 			}
@@ -91,11 +98,11 @@ func (c *Client) login(ctx context.Context, path string, challenges []challenge)
 		}
 	}
 	if header == "" {
-		return &StatusError{Op: path, Host: c.domain, Status: http.StatusUnauthorized, Anonymous: cred == Credential{}}
+		return &StatusError{Op: r.String(), Host: c.domain, Status: http.StatusUnauthorized, Anonymous: cred == Credential{}}
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.auth[path] = header
+	c.auth[key] = header
 	return nil
 }
 
@@ -103,9 +110,9 @@ func basic(cred Credential) string {
 	return "Basic " + base64.StdEncoding.EncodeToString([]byte(cred.Username+":"+cred.Password))
 }
 
-// token asks the registry's token server for the right to pull from a
-// repository. The scope is what we need, not what the challenge says.
-func (c *Client) token(ctx context.Context, path string, ch challenge, cred Credential) (string, error) {
+// token asks the registry's token server for what the scopes say. They are what
+// we need, not what the challenge says.
+func (c *Client) token(ctx context.Context, scopes []string, ch challenge, cred Credential) (string, error) {
 	if cred.RegistryToken != "" {
 		return cred.RegistryToken, nil
 	}
@@ -116,7 +123,10 @@ func (c *Client) token(ctx context.Context, path string, ch challenge, cred Cred
 	if realm.Scheme != "https" && !(realm.Scheme == "http" && isLoopback(realm.Hostname()) && isLoopback(c.base().Hostname())) {
 		return "", fmt.Errorf("registry %s: its token server %s is refused: only HTTPS is safe for credentials", c.domain, origin(realm))
 	}
-	form := url.Values{"scope": {"repository:" + path + ":pull"}}
+	form := url.Values{}
+	if len(scopes) > 0 {
+		form["scope"] = scopes
+	}
 	if s := ch.params["service"]; s != "" {
 		form.Set("service", s)
 	}
@@ -125,6 +135,9 @@ func (c *Client) token(ctx context.Context, path string, ch challenge, cred Cred
 		form.Set("grant_type", "refresh_token")
 		form.Set("refresh_token", cred.IdentityToken)
 		form.Set("client_id", "loper")
+		if len(scopes) > 0 {
+			form.Set("scope", strings.Join(scopes, " ")) // OAuth 2 has one parameter (RFC 6749, 3.3)
+		}
 		req, err = http.NewRequestWithContext(ctx, http.MethodPost, realm.String(), strings.NewReader(form.Encode()))
 		if err == nil {
 			req.Header.Set("Content-Type", "application/x-www-form-urlencoded")

@@ -13,6 +13,8 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 )
@@ -32,11 +34,12 @@ type Client struct {
 	domain string // as in image names
 	host   string // where its API is
 
+	logins  sync.Mutex // one login at a time: the others use what it gave
 	mu      sync.Mutex
 	scheme  string // "" until the registry answered
 	own     http.RoundTripper
 	foreign http.RoundTripper
-	auth    map[string]string // path of a repository -> Authorization header
+	auth    map[string]string // scopes -> Authorization header
 	reached bool
 }
 
@@ -64,28 +67,80 @@ func (c *Client) Close() {
 	}
 }
 
-// request is one GET or HEAD of a repository's content.
+// request is one question about a repository, or about the registry itself
+// when path is empty.
 type request struct {
-	head   bool   // only the header is wanted
-	path   string // repository, for the scope of its token
-	url    string // below /v2/
-	accept []string
-	offset int64 // first byte wanted
+	method  string // "" is GET
+	path    string // repository, for the scope of its token
+	what    string // below the repository, such as manifests/latest; without one below /v2/
+	query   string // encoded
+	accept  []string
+	header  http.Header // further ones
+	offset  int64       // first byte wanted
+	actions string      // of the token's scope; "" is pull
+	from    string      // another repository to read from, for a mount
+
+	// at is where the registry sent us for this step of an upload, instead of
+	// what and query. It may be on another host, which gets no credentials.
+	at *url.URL
+	// body gives the content anew for each try; size is its length, -1 when
+	// unknown.
+	body func() (io.ReadCloser, error)
+	size int64
+	// ok lists the statuses that are answers; without any they are 200 and 206.
+	ok []int
 }
 
-// get sends a request, logging in when asked to, and returns an answer with
-// status 200 or 206. Everything else is an error.
-func (c *Client) get(ctx context.Context, r request) (*http.Response, error) {
+// scopes is what a token has to be good for, one an element.
+func (r *request) scopes() []string {
+	if r.path == "" {
+		return nil
+	}
+	actions := r.actions
+	if actions == "" {
+		actions = "pull"
+	}
+	scopes := []string{"repository:" + r.path + ":" + actions}
+	if r.from != "" && r.from != r.path {
+		scopes = append(scopes, "repository:"+r.from+":pull")
+	}
+	return scopes
+}
+
+// key is what a login is kept by.
+func (r *request) key() string { return strings.Join(r.scopes(), " ") }
+
+// String is the request in messages.
+func (r *request) String() string {
+	if r.path == "" {
+		return r.what
+	}
+	return r.path + "/" + r.what
+}
+
+func (r *request) accepts(status int) bool {
+	if r.ok == nil {
+		return status == http.StatusOK || status == http.StatusPartialContent
+	}
+	return slices.Contains(r.ok, status)
+}
+
+// do sends a request, logging in when asked to, and returns an answer with one
+// of the statuses that it accepts. Everything else is an error. Who calls it
+// closes the body.
+func (c *Client) do(ctx context.Context, r request) (*http.Response, error) {
+	key := r.key()
+	used := c.authorization(key)
 	resp, err := c.once(ctx, r)
-	if err == nil && resp.StatusCode == http.StatusUnauthorized {
+	if err == nil && resp.StatusCode == http.StatusUnauthorized && !r.accepts(resp.StatusCode) {
 		challenges := parseChallenges(resp.Header.Values("WWW-Authenticate"))
 		origin := sameOrigin(resp.Request.URL, c.base())
 		discard(resp)
 		if !origin {
 			// A host that a redirect led to has no claim on our credentials.
-			return nil, &StatusError{Op: r.url, Host: resp.Request.URL.Host, Status: http.StatusUnauthorized}
+			return nil, &StatusError{Op: r.String(), Host: resp.Request.URL.Host, Status: http.StatusUnauthorized}
 		}
-		if err := c.login(ctx, r.path, challenges); err != nil {
+		if err := c.login(ctx, &r, used, challenges); err != nil {
 			return nil, err
 		}
 		resp, err = c.once(ctx, r)
@@ -93,7 +148,7 @@ func (c *Client) get(ctx context.Context, r request) (*http.Response, error) {
 	if err != nil {
 		return nil, c.explain(err)
 	}
-	if resp.StatusCode == http.StatusOK || resp.StatusCode == http.StatusPartialContent {
+	if r.accepts(resp.StatusCode) {
 		return resp, nil
 	}
 	return nil, c.statusError(r, resp)
@@ -130,22 +185,15 @@ func (c *Client) base() *url.URL {
 
 func (c *Client) send(ctx context.Context, base *url.URL, r request) (*http.Response, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
-	method := http.MethodGet
-	if r.head {
-		method = http.MethodHead
-	}
-	req, err := http.NewRequestWithContext(ctx, method, base.String()+"/v2/"+r.url, nil)
+	req, err := c.build(ctx, base, &r)
 	if err != nil {
 		cancel(nil)
 		return nil, err
 	}
-	for _, a := range r.accept {
-		req.Header.Add("Accept", a)
+	if req.Body != nil {
+		req.Body = watchUpload(req.Body, c.stall(), cancel)
 	}
-	if r.offset > 0 {
-		req.Header.Set("Range", fmt.Sprintf("bytes=%d-", r.offset))
-	}
-	client := http.Client{Transport: &bound{c: c, base: base, path: r.path}, CheckRedirect: checkRedirect}
+	client := http.Client{Transport: &bound{c: c, base: base, key: r.key()}, CheckRedirect: checkRedirect}
 	resp, err := client.Do(req)
 	if err != nil {
 		cancel(nil)
@@ -161,6 +209,44 @@ func (c *Client) send(ctx context.Context, base *url.URL, r request) (*http.Resp
 	return resp, nil
 }
 
+// build makes the HTTP request, without what belongs to the registry alone.
+func (c *Client) build(ctx context.Context, base *url.URL, r *request) (*http.Request, error) {
+	method := r.method
+	if method == "" {
+		method = http.MethodGet
+	}
+	to := base.String() + "/v2/" + r.String()
+	if r.query != "" {
+		to += "?" + r.query
+	}
+	if r.at != nil {
+		if err := checkScheme(r.at, "upload"); err != nil {
+			return nil, err
+		}
+		to = r.at.String()
+	}
+	req, err := http.NewRequestWithContext(ctx, method, to, nil)
+	if err != nil {
+		return nil, err
+	}
+	for k, v := range r.header {
+		req.Header[k] = v
+	}
+	for _, a := range r.accept {
+		req.Header.Add("Accept", a)
+	}
+	if r.offset > 0 {
+		req.Header.Set("Range", fmt.Sprintf("bytes=%d-", r.offset))
+	}
+	if r.body != nil {
+		if req.Body, err = r.body(); err != nil {
+			return nil, &localError{err}
+		}
+		req.ContentLength, req.GetBody = r.size, r.body
+	}
+	return req, nil
+}
+
 func (c *Client) stall() time.Duration {
 	if c.Stall > 0 {
 		return c.Stall
@@ -172,7 +258,7 @@ func (c *Client) stall() time.Duration {
 type bound struct {
 	c    *Client
 	base *url.URL
-	path string
+	key  string // of the login
 }
 
 func (b *bound) RoundTrip(req *http.Request) (*http.Response, error) {
@@ -183,13 +269,17 @@ func (b *bound) RoundTrip(req *http.Request) (*http.Response, error) {
 		req.Header.Del("Authorization")
 		return b.c.foreign.RoundTrip(req)
 	}
-	b.c.mu.Lock()
-	authorization := b.c.auth[b.path]
-	b.c.mu.Unlock()
-	if authorization != "" {
+	if authorization := b.c.authorization(b.key); authorization != "" {
 		req.Header.Set("Authorization", authorization)
 	}
 	return b.c.own.RoundTrip(req)
+}
+
+// authorization is the header that a login gave for those scopes, or "".
+func (c *Client) authorization(key string) string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.auth[key]
 }
 
 func (c *Client) userAgent() string {
@@ -207,15 +297,15 @@ func checkRedirect(req *http.Request, via []*http.Request) error {
 	if len(via) > 5 {
 		return errors.New("too many redirects")
 	}
-	switch req.URL.Scheme {
-	case "https":
+	return checkScheme(req.URL, "redirect")
+}
+
+// checkScheme refuses where a registry must not send us.
+func checkScheme(u *url.URL, what string) error {
+	if u.Scheme == "https" || u.Scheme == "http" && isLoopback(u.Hostname()) {
 		return nil
-	case "http":
-		if isLoopback(req.URL.Hostname()) {
-			return nil
-		}
 	}
-	return fmt.Errorf("redirect to %s is refused: only HTTPS is followed", origin(req.URL))
+	return fmt.Errorf("%s to %s is refused: only HTTPS is followed", what, origin(u))
 }
 
 // origin is what of a URL may be shown: its query may hold a signature.

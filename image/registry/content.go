@@ -32,7 +32,7 @@ func (c *Client) Manifest(ctx context.Context, ref reference.Reference) (body []
 		name = ref.Digest.String()
 	}
 	err = c.retry(ctx, func() (bool, error) {
-		resp, err := c.get(ctx, request{path: ref.Path, url: ref.Path + "/manifests/" + name, accept: accepted})
+		resp, err := c.do(ctx, request{path: ref.Path, what: "manifests/" + name, accept: accepted})
 		if err != nil {
 			return false, err
 		}
@@ -66,7 +66,7 @@ func (c *Client) Manifest(ctx context.Context, ref reference.Reference) (body []
 // counts against no limit of pulls. A registry that doesn't tell gives the zero
 // digest. The answer is only the registry's word.
 func (c *Client) Digest(ctx context.Context, ref reference.Reference) (oci.Digest, error) {
-	resp, err := c.get(ctx, request{head: true, path: ref.Path, url: ref.Path + "/manifests/" + ref.Tag, accept: accepted})
+	resp, err := c.do(ctx, request{method: http.MethodHead, path: ref.Path, what: "manifests/" + ref.Tag, accept: accepted})
 	if err != nil {
 		return oci.Digest{}, err
 	}
@@ -90,7 +90,7 @@ func (c *Client) Small(ctx context.Context, path string, d oci.Descriptor, limit
 	}
 	var body []byte
 	err := c.retry(ctx, func() (bool, error) {
-		resp, err := c.get(ctx, request{path: path, url: path + "/blobs/" + d.Digest.String()})
+		resp, err := c.do(ctx, request{path: path, what: "blobs/" + d.Digest.String()})
 		if err != nil {
 			return false, err
 		}
@@ -150,7 +150,7 @@ func (c *Client) Download(ctx context.Context, path string, d oci.Descriptor, fr
 }
 
 func (c *Client) stream(ctx context.Context, path string, d oci.Descriptor, at int64, w io.Writer) (int64, error) {
-	resp, err := c.get(ctx, request{path: path, url: path + "/blobs/" + d.Digest.String(), offset: at})
+	resp, err := c.do(ctx, request{path: path, what: "blobs/" + d.Digest.String(), offset: at})
 	if err != nil {
 		return at, err
 	}
@@ -279,7 +279,7 @@ func (c *Client) retryable(err error) (time.Duration, bool) {
 			return 0, false
 		}
 		return status.Retry, status.Status == http.StatusTooManyRequests || status.Status == http.StatusRequestTimeout || status.Status >= 500 && status.Status != http.StatusNotImplemented
-	case errors.As(err, &broken), errors.Is(err, errStalled), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.EOF),
+	case errors.As(err, &broken), errors.Is(err, errStalled), errors.Is(err, errUnwanted), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.EOF),
 		errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
 		return 0, true
 	case errors.Is(err, syscall.ECONNREFUSED):

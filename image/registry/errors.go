@@ -67,14 +67,16 @@ func (e *StatusError) Is(target error) bool {
 func (c *Client) statusError(r request, resp *http.Response) error {
 	defer resp.Body.Close()
 	c.mu.Lock()
-	anonymous := c.auth[r.path] == ""
-	delete(c.auth, r.path) // a token may have expired
+	anonymous := c.auth[r.key()] == ""
+	if resp.StatusCode == http.StatusUnauthorized {
+		delete(c.auth, r.key()) // whoever tries again logs in anew
+	}
 	c.mu.Unlock()
 	host := resp.Request.URL.Host
 	if host == c.host {
 		host = c.domain
 	}
-	return &StatusError{Op: r.url, Host: host, Status: resp.StatusCode, Anonymous: anonymous, Retry: retryAfter(resp), Detail: detail(resp)}
+	return &StatusError{Op: r.String(), Host: host, Status: resp.StatusCode, Anonymous: anonymous, Retry: retryAfter(resp), Detail: detail(resp)}
 }
 
 // detail returns the first message of a registry's error document.

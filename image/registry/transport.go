@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 )
@@ -177,4 +178,40 @@ func (w *watched) Close() error {
 	err := w.body.Close()
 	w.cancel(nil)
 	return err
+}
+
+// upload fails the request when nobody has taken a byte of its body for a while.
+type upload struct {
+	io.ReadCloser
+	limit time.Duration
+
+	mu     sync.Mutex
+	timer  *time.Timer
+	closed bool
+}
+
+func watchUpload(body io.ReadCloser, limit time.Duration, cancel func(error)) *upload {
+	return &upload{ReadCloser: body, limit: limit, timer: time.AfterFunc(limit, func() { cancel(errUnwanted) })}
+}
+
+// errUnwanted is the cause when a registry stopped taking an upload.
+var errUnwanted = errors.New("the registry took nothing for too long")
+
+func (u *upload) Read(p []byte) (int, error) {
+	u.timer.Stop() // where the content comes from may take its time
+	n, err := u.ReadCloser.Read(p)
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if err == nil && !u.closed {
+		u.timer.Reset(u.limit)
+	}
+	return n, err
+}
+
+func (u *upload) Close() error {
+	u.mu.Lock()
+	u.closed = true
+	u.timer.Stop()
+	u.mu.Unlock()
+	return u.ReadCloser.Close()
 }
