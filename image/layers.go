@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"hash"
-	"io"
 	"runtime"
 	"sort"
 	"sync"
@@ -190,48 +188,15 @@ func (c *counter) Write(b []byte) (int, error) {
 	return n, err
 }
 
-// unpack reads the download while it grows, and checks both digests.
+// unpack reads the download while it grows.
 func (l *layerPull) unpack(ctx context.Context, sp *spool, staging *store.Staging) (layer.Result, error) {
-	packed, plain := l.desc.Digest.Hash(), l.diff.Hash()
 	in := &spoolReader{ctx: ctx, s: sp}
-	in.seen = func(b []byte) {
-		packed.Write(b)
+	in.seen = func([]byte) {
 		if sp.length() == l.desc.Size {
 			l.show.Update(l.id(), progress.Extracting, in.off, l.desc.Size)
 		}
 	}
-	result, err := l.extract(ctx, in, plain, staging)
-	if err != nil && !isForeign(err) {
-		return result, err
-	}
-	// Bad content is told by the digest rather than by whatever it broke; what
-	// follows the stream counts too.
-	if _, drainErr := io.Copy(io.Discard, in); drainErr != nil {
-		return result, drainErr
-	}
-	if err := l.desc.Digest.Verify(packed); err != nil {
-		return result, err
-	}
-	if err != nil {
-		return result, err
-	}
-	if err := l.diff.Verify(plain); err != nil {
-		return result, fmt.Errorf("unpacked, it is not the diff_id in the image's configuration: %w", err)
-	}
-	return result, nil
-}
-
-func (l *layerPull) extract(ctx context.Context, in io.Reader, plain hash.Hash, staging *store.Staging) (layer.Result, error) {
-	tar, err := layer.Decompress(in, l.desc.MediaType)
-	if err != nil {
-		return layer.Result{}, err
-	}
-	defer tar.Close()
-	unpack := layer.Unpack
-	if l.s.mapped {
-		unpack = layer.UnpackMapped
-	}
-	return unpack(ctx, staging.Dir, io.TeeReader(tar, plain), l.opts)
+	return l.s.unpackVerified(ctx, in, l.desc, l.diff, staging, l.opts)
 }
 
 // isForeign reports whether the content is to blame for an error, and not this

@@ -284,7 +284,7 @@ func (p *pull) record(id oci.Digest) (store.Image, error) {
 	if old, err := p.s.files.Image(id); err == nil {
 		rec.Blobs = appendNew(rec.Blobs, append(old.Blobs, old.Manifest)...)
 		rec.Packed = appendNew(rec.Packed, old.Packed...)
-		rec.Digests = old.Digests
+		rec.Digests, rec.Kept = old.Digests, old.Kept
 	}
 	return rec, nil
 }

@@ -191,7 +191,7 @@ func (s *Store) collect() error {
 		named[n.Image] = true
 	}
 	for _, rec := range recs {
-		if !named[rec.ID] && len(rec.Digests) == 0 && time.Since(rec.PulledAt) > unnamedKeep {
+		if !named[rec.ID] && len(rec.Digests) == 0 && !rec.Kept && time.Since(rec.PulledAt) > unnamedKeep {
 			if err := s.files.DeleteImage(ctx, rec.ID, nil); err != nil && !isNotExist(err) {
 				return err
 			}

@@ -158,7 +158,7 @@ func (s *Store) List() ([]*Image, error) {
 	var imgs []*Image
 	for _, rec := range recs {
 		own := byImage[rec.ID]
-		if len(own) == 0 && len(rec.Digests) == 0 || len(own) == 1 && strings.HasPrefix(own[0].Name, helloDomain+"/") {
+		if len(own) == 0 && len(rec.Digests) == 0 && !rec.Kept || len(own) == 1 && strings.HasPrefix(own[0].Name, helloDomain+"/") {
 			continue // of a pull that was killed before its end, or hello
 		}
 		img := fromRecord(rec)

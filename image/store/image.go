@@ -31,6 +31,9 @@ type Image struct {
 	Packed []oci.Digest `json:"packed,omitempty"`
 	// Digests are the repo@digest references it was pulled by.
 	Digests []string `json:"digests,omitempty"`
+	// Kept says that the image is whole and wanted though it has neither a name
+	// nor a digest: it was loaded from a file or made here.
+	Kept bool `json:"kept,omitempty"`
 	// Size is that of the layers together, unpacked, in bytes.
 	Size     int64     `json:"size"`
 	Created  time.Time `json:"created"`
