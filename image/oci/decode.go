@@ -82,6 +82,9 @@ func parseIndex(body []byte, mediaType string) (*Document, error) {
 	if len(x.Manifests) > MaxEntries {
 		return nil, fmt.Errorf("index has %d manifests, more than %d", len(x.Manifests), MaxEntries)
 	}
+	if err := x.Subject.checkSubject(); err != nil {
+		return nil, fmt.Errorf("index: %w", err)
+	}
 	for i, d := range x.Manifests {
 		if err := d.check(); err != nil {
 			return nil, fmt.Errorf("index: manifests[%d]: %w", i, err)
@@ -97,6 +100,9 @@ func parseManifest(body []byte, mediaType string) (*Document, error) {
 	}
 	if len(m.Layers) > MaxLayers {
 		return nil, fmt.Errorf("manifest has %d layers, more than %d", len(m.Layers), MaxLayers)
+	}
+	if err := m.Subject.checkSubject(); err != nil {
+		return nil, fmt.Errorf("manifest: %w", err)
 	}
 	if err := m.Config.check(); err != nil {
 		return nil, fmt.Errorf("manifest: config: %w", err)
@@ -115,6 +121,9 @@ func (d Descriptor) check() error {
 	}
 	if d.Size < 0 {
 		return fmt.Errorf("has size %d", d.Size)
+	}
+	if len(d.Data) > 0 {
+		return d.checkData()
 	}
 	return nil
 }
@@ -158,17 +167,6 @@ func DecodeImage(body []byte) (*Image, error) {
 	return img, nil
 }
 
-// CheckConfig returns an error when the configuration's media type is not that
-// of a container image but of some other artifact.
-func (m *Manifest) CheckConfig() error {
-	switch t := m.Config.MediaType; t {
-	case TypeConfig, TypeDockerConfig, "", "application/octet-stream", "application/json", "text/plain":
-		return nil
-	default:
-		return fmt.Errorf("not a container image: its config has the type %.100q", t)
-	}
-}
-
 // topLevel returns the names of an object's fields in lower case. Two fields of
 // one name would let two readers see two documents: that is an error.
 func topLevel(body []byte) (map[string]bool, error) {
@@ -195,18 +193,4 @@ func topLevel(body []byte) (map[string]bool, error) {
 		}
 	}
 	return fields, nil
-}
-
-// CheckLayers returns an error when a layer is nothing that can be unpacked.
-func (m *Manifest) CheckLayers() error {
-	for i, d := range m.Layers {
-		switch t := strings.Replace(d.MediaType, ".nondistributable.v1", ".v1", 1); t {
-		case TypeLayer, TypeLayer + "+gzip", TypeLayer + "+zstd",
-			TypeDockerLayer, TypeDockerLayer + ".gzip", TypeDockerLayer + ".zstd",
-			"application/vnd.docker.image.rootfs.foreign.diff.tar", "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip", "":
-		default:
-			return fmt.Errorf("manifest: layers[%d] has the type %.100q, which is no layer of an image", i, d.MediaType)
-		}
-	}
-	return nil
 }

@@ -21,16 +21,22 @@ const (
 	TypeDockerManifest = "application/vnd.docker.distribution.manifest.v2+json"
 	TypeDockerConfig   = "application/vnd.docker.container.image.v1+json"
 	TypeDockerLayer    = "application/vnd.docker.image.rootfs.diff.tar"
-	typeDockerSchema1  = "application/vnd.docker.distribution.manifest.v1+json"
-	typeDockerSigned1  = "application/vnd.docker.distribution.manifest.v1+prettyjws"
+	// TypeEmpty is the type of the two bytes {}, which stand for a configuration
+	// or layer that an artifact doesn't have (manifest.md, "Guidance for an Empty Descriptor").
+	TypeEmpty         = "application/vnd.oci.empty.v1+json"
+	typeDockerSchema1 = "application/vnd.docker.distribution.manifest.v1+json"
+	typeForeignLayer  = "application/vnd.docker.image.rootfs.foreign.diff.tar"
+	typeDockerSigned1 = "application/vnd.docker.distribution.manifest.v1+prettyjws"
 )
 
 // Descriptor points at content (descriptor.md).
 type Descriptor struct {
-	MediaType    string            `json:"mediaType,omitempty"`
-	Digest       Digest            `json:"digest"`
-	Size         int64             `json:"size"` // bytes
-	URLs         []string          `json:"urls,omitempty"`
+	MediaType string   `json:"mediaType,omitempty"`
+	Digest    Digest   `json:"digest"`
+	Size      int64    `json:"size"` // bytes
+	URLs      []string `json:"urls,omitempty"`
+	// Data is the content itself, embedded; Embedded verifies it.
+	Data         []byte            `json:"data,omitempty"`
 	Annotations  map[string]string `json:"annotations,omitempty"`
 	ArtifactType string            `json:"artifactType,omitempty"`
 	Platform     *Platform         `json:"platform,omitempty"`
@@ -39,18 +45,24 @@ type Descriptor struct {
 // Index lists the manifests of an image's platforms (image-index.md, or
 // Docker's manifest list).
 type Index struct {
-	MediaType string       `json:"mediaType,omitempty"`
-	Manifests []Descriptor `json:"manifests"`
+	SchemaVersion int               `json:"schemaVersion"` // 2
+	MediaType     string            `json:"mediaType,omitempty"`
+	ArtifactType  string            `json:"artifactType,omitempty"`
+	Manifests     []Descriptor      `json:"manifests"`
+	Subject       *Descriptor       `json:"subject,omitempty"`
+	Annotations   map[string]string `json:"annotations,omitempty"`
 }
 
 // Manifest names an image's configuration and its layers, lowest first
 // (manifest.md, or Docker's schema 2).
 type Manifest struct {
-	MediaType    string            `json:"mediaType,omitempty"`
-	ArtifactType string            `json:"artifactType,omitempty"`
-	Config       Descriptor        `json:"config"`
-	Layers       []Descriptor      `json:"layers"`
-	Annotations  map[string]string `json:"annotations,omitempty"`
+	SchemaVersion int               `json:"schemaVersion"` // 2
+	MediaType     string            `json:"mediaType,omitempty"`
+	ArtifactType  string            `json:"artifactType,omitempty"`
+	Config        Descriptor        `json:"config"`
+	Layers        []Descriptor      `json:"layers"`
+	Subject       *Descriptor       `json:"subject,omitempty"`
+	Annotations   map[string]string `json:"annotations,omitempty"`
 }
 
 // Image is the document that a manifest's config points at (config.md).
