@@ -69,6 +69,12 @@ func (s *Store) collectContent(ctx context.Context, freed *Freed) error {
 			layers[d] = true
 		}
 	}
+	names, _ := s.Names()
+	for _, n := range names {
+		for _, d := range append(n.Blobs, n.Manifest) {
+			blobs[d] = true
+		}
+	}
 	err = s.digests(layerDir, func(d oci.Digest) error {
 		if err := ctx.Err(); err != nil || layers[d] {
 			return err
@@ -124,17 +130,16 @@ func (s *Store) collectNames(_ context.Context, freed *Freed) error {
 	if err != nil {
 		return err
 	}
-	names, _ := s.Names() // damaged ones stay for their owner to look at
-	for _, n := range names {
-		if _, err := s.Image(n.Image); !errors.Is(err, os.ErrNotExist) {
-			continue
-		}
-		if err := s.DeleteName(n.Name); err != nil && !errors.Is(err, os.ErrNotExist) {
-			return err
-		}
-		freed.Names++
+	unlock, err := s.lockNames()
+	if err != nil {
+		return err
 	}
-	return nil
+	defer unlock()
+	freed.Names, err = s.forget(func(id oci.Digest) bool {
+		_, err := s.Image(id)
+		return errors.Is(err, os.ErrNotExist)
+	})
+	return err
 }
 
 func (s *Store) collectPartials(_ context.Context, freed *Freed) error {

@@ -170,13 +170,13 @@ func (s *Store) DeleteImage(ctx context.Context, id oci.Digest, check func() err
 			return err
 		}
 	}
-	names, _ := s.Names() // a damaged name is no name of this image
-	for _, n := range names {
-		if n.Image == id {
-			if err := s.DeleteName(n.Name); err != nil && !errors.Is(err, os.ErrNotExist) {
-				return err
-			}
-		}
+	unlock, err := s.lockNames()
+	if err != nil {
+		return fmt.Errorf("delete image %s: %w", id, err)
+	}
+	defer unlock()
+	if _, err := s.forget(func(d oci.Digest) bool { return d == id }); err != nil {
+		return err
 	}
 	// The record first: without it the directory is nothing.
 	dir := s.place(imageDir, id)

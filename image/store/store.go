@@ -14,7 +14,7 @@
 // and files that no image refers to; Use and Collect remove them.
 //
 // Somebody who needs several locks takes them in this order: the store (Use),
-// the image, the layer, the download.
+// the image, the layer, the download, the names (the directory name/).
 package store
 
 import (
