@@ -66,7 +66,12 @@ func isNotExist(err error) bool { return errors.Is(err, os.ErrNotExist) }
 // short returns the twelve digits that stand for a digest in messages.
 func short(d oci.Digest) string { return d.Short() }
 
+// withoutAlgorithm strips what may stand before an image's id.
+func withoutAlgorithm(id string) string {
+	return strings.TrimPrefix(strings.TrimPrefix(id, "sha256:"), "sha512:")
+}
+
 // isIDPrefix reports whether s may be the beginning of an image's id.
 func isIDPrefix(s string) bool {
-	return len(s) >= 1 && len(s) <= 64 && strings.Trim(s, "0123456789abcdef") == ""
+	return len(s) >= 1 && len(s) <= 128 && strings.Trim(s, "0123456789abcdef") == ""
 }

@@ -231,10 +231,7 @@ func (p *pull) publish() error {
 	byDigest := p.ref
 	byDigest.Tag, byDigest.Digest = "", p.target
 	for _, ref := range []reference.Reference{p.ref, byDigest} { // a digest alone would be listed without a tag
-		if n, err := p.s.files.Name(ref.String()); err == nil && n.Image == id && n.Manifest == p.target {
-			continue
-		}
-		if err := p.s.files.SetName(store.Name{Name: ref.String(), Image: id, Manifest: p.target}); err != nil {
+		if err := p.s.nameImage(ref.String(), id, p.target); err != nil {
 			return err
 		}
 	}
@@ -246,7 +243,7 @@ func (p *pull) publish() error {
 }
 
 func (p *pull) record(id oci.Digest) (store.Image, error) {
-	rec := store.Image{ID: id, Manifest: p.digest, Layers: p.image.RootFS.DiffIDs, PulledAt: time.Now()}
+	rec := store.Image{ID: id, Manifest: p.digest, Layers: p.image.RootFS.DiffIDs, Platform: p.image.Platform, PulledAt: time.Now()}
 	if p.image.Created != nil {
 		rec.Created = *p.image.Created
 	}

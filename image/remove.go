@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -34,7 +35,15 @@ func (s *Store) Tag(source, target string) error {
 		return err
 	}
 	defer release()
-	return s.files.SetName(store.Name{Name: ref.WithDefaultTag().String(), Image: img.ID, Manifest: img.Manifest})
+	n := store.Name{Image: img.ID, Manifest: img.Manifest}
+	// A name stands for more than an image: it gives its index and further platforms on.
+	if from, err := reference.Parse(source); err == nil {
+		if named, err := s.lookup(from); err == nil && named.Has(img.ID) {
+			n = named
+		}
+	}
+	n.Name = ref.WithDefaultTag().String()
+	return s.files.SetName(n)
 }
 
 // InUseError says that containers need an image.
@@ -56,61 +65,146 @@ func (e *InUseError) Error() string {
 	return fmt.Sprintf("image %s is used by container %s%s: remove the container first", e.Name, user, more)
 }
 
-// Remove takes a name from an image, and deletes the image with its last name.
+// Remove takes a name from an image, and deletes the image with its last name;
+// a name for several platforms goes with all its images.
 // Given an id it removes all names, if they are of one repository or force is
 // set. users tells which containers need an image: such an image is refused. By
 // name and with force it loses the name and stays for its containers.
 // The returned texts are what was untagged and deleted, also beside an error.
 func (s *Store) Remove(name string, force bool, users func(id oci.Digest) []string) (untagged, deleted []string, err error) {
+	return s.RemoveFor(name, "", force, users)
+}
+
+// RemoveFor is Remove for the one image of a name that fits a platform best; ""
+// is Remove. Images of further platforms keep the name.
+func (s *Store) RemoveFor(name, platform string, force bool, users func(id oci.Digest) []string) (untagged, deleted []string, err error) {
 	if name == Host || name == Hello {
 		return nil, nil, fmt.Errorf("image %s is built in", name)
 	}
-	id, err := s.find(name)
-	if err != nil {
-		return nil, nil, err
-	}
-	mine, err := s.namesOf(id)
-	if err != nil {
-		return nil, nil, err
-	}
-	doomed, last, err := s.doomed(name, id, mine, force)
-	if err != nil {
-		return nil, nil, err
-	}
-	check := func() error {
-		if users == nil {
-			return nil
-		}
-		if ids := users(id); len(ids) > 0 {
-			return &InUseError{name, ids}
-		}
-		return nil
-	}
-	if last {
-		err = s.files.DeleteImage(context.Background(), id, check)
-		var inUse *InUseError
-		switch {
-		case err == nil:
-			for _, r := range mine {
-				untagged = append(untagged, r.Familiar())
-			}
-			return untagged, []string{id.String()}, s.collect()
-		case !errors.As(err, &inUse) || !force || byID(name, id):
+	if n, ok := s.list(name); ok && platform == "" {
+		if err := s.files.DeleteName(n.Name); err != nil {
 			return nil, nil, err
 		}
+		return []string{familiar(n.Name)}, nil, s.collect()
 	}
-	for _, r := range doomed {
-		if err := s.files.DeleteName(r.String()); err != nil && !isNotExist(err) {
-			return untagged, nil, err
+	ids, err := s.findAll(name)
+	if err != nil {
+		return nil, nil, err
+	}
+	only := platform != "" && len(ids) > 1
+	if platform != "" {
+		id, err := s.pick(name, platform)
+		if err != nil {
+			return nil, nil, err
 		}
-		untagged = append(untagged, r.Familiar())
+		ids = []oci.Digest{id}
 	}
-	return untagged, nil, nil
+	plan, err := s.planRemoval(name, ids, force, users)
+	if err != nil {
+		return nil, nil, err
+	}
+	return s.carryOut(plan, only)
+}
+
+// removal is what happens to one image.
+type removal struct {
+	id    oci.Digest
+	mine  []reference.Reference // all its names
+	gone  []reference.Reference // those it loses
+	last  bool                  // it is deleted
+	check func() error          // nobody needs it
+}
+
+// planRemoval decides for all images before anything happens to one of them.
+func (s *Store) planRemoval(name string, ids []oci.Digest, force bool, users func(id oci.Digest) []string) ([]removal, error) {
+	var plan []removal
+	for _, id := range ids {
+		mine, err := s.namesOf(id)
+		if err != nil {
+			return nil, err
+		}
+		r := removal{id: id, mine: mine, check: func() error {
+			if users == nil {
+				return nil
+			}
+			if ids := users(id); len(ids) > 0 {
+				return &InUseError{name, ids}
+			}
+			return nil
+		}}
+		if r.gone, r.last, err = s.doomed(name, id, mine, force); err != nil {
+			return nil, err
+		}
+		if r.last {
+			if err := r.check(); err != nil && (!force || byID(name, id)) {
+				return nil, err
+			} else if err != nil {
+				r.last = false
+			}
+		}
+		plan = append(plan, r)
+	}
+	return plan, nil
+}
+
+// carryOut removes. With only set, images of other platforms keep the names.
+func (s *Store) carryOut(plan []removal, only bool) (untagged, deleted []string, err error) {
+	var lost []reference.Reference
+	for _, r := range plan {
+		switch {
+		case r.last:
+			if err := s.files.DeleteImage(context.Background(), r.id, r.check); err != nil {
+				return nil, deleted, err
+			}
+			deleted = append(deleted, r.id.String())
+			lost = append(lost, r.mine...)
+		case only:
+			for _, ref := range r.gone {
+				if err := s.files.UpdateName(ref.String(), func(n store.Name) (store.Name, error) { return n.Without(r.id), nil }); err != nil {
+					return nil, deleted, err
+				}
+			}
+		default:
+			for _, ref := range r.gone {
+				if err := s.files.DeleteName(ref.String()); err != nil && !isNotExist(err) {
+					return untagged, deleted, err
+				}
+			}
+			lost = append(lost, r.gone...)
+		}
+	}
+	for _, ref := range lost {
+		if _, err := s.files.Name(ref.String()); isNotExist(err) && !slices.Contains(untagged, ref.Familiar()) {
+			untagged = append(untagged, ref.Familiar())
+		}
+	}
+	if len(deleted) > 0 {
+		err = s.collect()
+	}
+	return untagged, deleted, err
+}
+
+// list returns what a name of a list made here means.
+func (s *Store) list(name string) (store.Name, bool) {
+	ref, err := reference.Parse(name)
+	if err != nil {
+		return store.Name{}, false
+	}
+	n, err := s.lookup(ref)
+	return n, err == nil && n.List
+}
+
+// familiar is a full name as people write it.
+func familiar(name string) string {
+	if ref, err := reference.Parse(name); err == nil {
+		return ref.Familiar()
+	}
+	return name
 }
 
 // byID reports whether name is the id, or its beginning.
 func byID(name string, id oci.Digest) bool {
-	return strings.HasPrefix(id.Hex(), strings.TrimPrefix(name, "sha256:"))
+	return strings.HasPrefix(id.Hex(), withoutAlgorithm(name))
 }
 
 // doomed picks the names that go with name, and tells whether none will be left.
@@ -160,7 +254,7 @@ func (s *Store) namesOf(id oci.Digest) ([]reference.Reference, error) {
 	}
 	var refs []reference.Reference
 	for _, n := range names {
-		if n.Image != id {
+		if !n.Has(id) {
 			continue
 		}
 		if ref, err := reference.Parse(n.Name); err == nil {
@@ -188,7 +282,9 @@ func (s *Store) collect() error {
 	}
 	named := make(map[oci.Digest]bool)
 	for _, n := range names {
-		named[n.Image] = true
+		for _, id := range n.Images() {
+			named[id] = true
+		}
 	}
 	for _, rec := range recs {
 		if !named[rec.ID] && len(rec.Digests) == 0 && !rec.Kept && time.Since(rec.PulledAt) > unnamedKeep {

@@ -40,33 +40,111 @@ func (s *Store) Find(name string) (*Image, error) {
 	return s.load(id)
 }
 
-// find returns the id behind a name or a part of an id.
-func (s *Store) find(name string) (oci.Digest, error) {
-	if ref, err := reference.Parse(name); err == nil {
-		n, err := s.lookup(ref)
-		if err == nil {
-			return n.Image, nil
-		}
-		if !isNotExist(err) {
-			return oci.Digest{}, err
-		}
-	} else if len(name) != 64 && !strings.HasPrefix(name, "sha256:") {
+// ResolveFor is Resolve for the platform os/arch[/variant] where a name has
+// images for several; "" is Resolve. ErrNotFound tells that none fits.
+func (s *Store) ResolveFor(name, platform string) (*Image, error) {
+	if platform == "" || name == Host || name == Hello {
+		return s.Resolve(name)
+	}
+	id, err := s.pick(name, platform)
+	if err != nil {
+		return nil, err
+	}
+	return s.loadNamed(id)
+}
+
+// FindFor is Find for a platform, as ResolveFor is Resolve for one.
+func (s *Store) FindFor(name, platform string) (*Image, error) {
+	if platform == "" || name == Host || name == Hello {
+		return s.Find(name)
+	}
+	id, err := s.pick(name, platform)
+	if err != nil {
+		return nil, err
+	}
+	return s.load(id)
+}
+
+// pick returns the image of a name that fits a platform best.
+func (s *Store) pick(name, platform string) (oci.Digest, error) {
+	p, err := oci.ParsePlatform(platform)
+	if err != nil {
 		return oci.Digest{}, err
 	}
-	prefix := strings.TrimPrefix(name, "sha256:")
+	ids, err := s.findAll(name)
+	if err != nil {
+		return oci.Digest{}, err
+	}
+	ids, fit, err := s.byFit(ids, p)
+	if err != nil {
+		return oci.Digest{}, err
+	}
+	if fit == 0 {
+		return oci.Digest{}, fmt.Errorf("%w for the platform %s", notFound(name), p)
+	}
+	return ids[0], nil
+}
+
+// byFit puts the images that fit a platform best first, and tells how well the
+// first fits.
+func (s *Store) byFit(ids []oci.Digest, p oci.Platform) (sorted []oci.Digest, fit int, err error) {
+	fits := make(map[oci.Digest]int)
+	for _, id := range ids {
+		body, err := s.files.Blob(id, oci.MaxConfig)
+		if err != nil {
+			return nil, 0, fmt.Errorf("image %s: configuration: %w: pull it again", id.Short(), err)
+		}
+		doc, err := oci.DecodeImage(body)
+		if err != nil {
+			return nil, 0, fmt.Errorf("image %s: %w", id.Short(), err)
+		}
+		fits[id] = p.Fit(doc.Platform)
+	}
+	sorted = append(sorted, ids...)
+	sort.SliceStable(sorted, func(i, j int) bool { return fits[sorted[i]] > fits[sorted[j]] })
+	return sorted, fits[sorted[0]], nil
+}
+
+// find returns the id behind a name or a part of an id.
+func (s *Store) find(name string) (oci.Digest, error) {
+	ids, err := s.findAll(name)
+	if err != nil {
+		return oci.Digest{}, err
+	}
+	return ids[0], nil
+}
+
+// findAll returns the ids behind a name, for several platforms, or the one
+// behind a part of an id.
+func (s *Store) findAll(name string) ([]oci.Digest, error) {
+	if ref, err := reference.Parse(name); err == nil {
+		n, err := s.lookup(ref)
+		if err == nil && n.Image.IsZero() {
+			return nil, fmt.Errorf("%w: %.300s is a list, and none of its images is here", ErrNotFound, name)
+		}
+		if err == nil {
+			return n.Images(), nil
+		}
+		if !isNotExist(err) {
+			return nil, err
+		}
+	} else if len(name) != 64 && !strings.HasPrefix(name, "sha256:") && !strings.HasPrefix(name, "sha512:") {
+		return nil, err
+	}
+	prefix := withoutAlgorithm(name)
 	if !isIDPrefix(prefix) {
-		return oci.Digest{}, notFound(name)
+		return nil, notFound(name)
 	}
 	ids, err := s.files.FindImages(prefix)
 	switch {
 	case err != nil:
-		return oci.Digest{}, err
+		return nil, err
 	case len(ids) == 0:
-		return oci.Digest{}, notFound(name)
+		return nil, notFound(name)
 	case len(ids) > 1:
-		return oci.Digest{}, fmt.Errorf("image id %s is ambiguous: %d images begin so", prefix, len(ids))
+		return nil, fmt.Errorf("image id %s is ambiguous: %d images begin so", prefix, len(ids))
 	}
-	return ids[0], nil
+	return ids, nil
 }
 
 // lookup reads the name of a reference. A digest says more than a tag beside it.
@@ -122,13 +200,13 @@ func (s *Store) load(id oci.Digest) (*Image, error) {
 }
 
 func fromRecord(rec store.Image) *Image {
-	return &Image{ID: rec.ID, Manifest: rec.Manifest, Created: rec.Created, Size: rec.Size, DiffIDs: rec.Layers}
+	return &Image{ID: rec.ID, Manifest: rec.Manifest, Created: rec.Created, Size: rec.Size, DiffIDs: rec.Layers, Platform: rec.Platform}
 }
 
 // addNames picks the names that are the image's own.
 func (img *Image) addNames(names []store.Name) {
 	for _, n := range names {
-		if n.Image != img.ID {
+		if !n.Has(img.ID) {
 			continue
 		}
 		ref, err := reference.Parse(n.Name)
@@ -153,7 +231,9 @@ func (s *Store) List() ([]*Image, error) {
 	names, err2 := s.files.Names()
 	byImage := make(map[oci.Digest][]store.Name)
 	for _, n := range names {
-		byImage[n.Image] = append(byImage[n.Image], n)
+		for _, id := range n.Images() {
+			byImage[id] = append(byImage[id], n)
+		}
 	}
 	var imgs []*Image
 	for _, rec := range recs {

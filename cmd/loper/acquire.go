@@ -21,16 +21,15 @@ func (c *cli) acquire(ctx context.Context, store *image.Store, name string, n *c
 	default:
 		return nil, fmt.Errorf("invalid pull option: '%s': must be one of \"always\", \"missing\" or \"never\"", n.pull)
 	}
-	platform, err := oci.ParsePlatform(n.platform)
-	if err != nil {
+	if _, err := oci.ParsePlatform(n.platform); err != nil {
 		return nil, fmt.Errorf("--platform: %w", err)
 	}
 	if n.pull != "always" || isBuiltin(name) {
-		img, err := store.Find(name)
-		if err == nil && (n.platform == "" || platform.Fit(img.Platform) > 0) {
+		img, err := store.FindFor(name, n.platform)
+		if err == nil {
 			return img, nil
 		}
-		if err != nil && !errors.Is(err, image.ErrNotFound) {
+		if !errors.Is(err, image.ErrNotFound) {
 			return nil, err
 		}
 		if n.pull == "never" || isBuiltin(name) {

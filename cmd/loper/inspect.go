@@ -35,10 +35,30 @@ func newContainerInspect(c *cli) *cobra.Command {
 }
 
 func newImageInspect(c *cli) *cobra.Command {
+	var platform string
 	cmd := c.inspectCommand("inspect [OPTIONS] IMAGE [IMAGE...]", "Show images in full",
-		func() (inspector, error) { return c.inspectKind("image", false) })
+		func() (inspector, error) { return c.inspectImages(platform) })
+	cmd.Flags().StringVar(&platform, "platform", "", "The image for this platform, as in linux/arm64")
 	cmd.ValidArgsFunction = c.completeImages
 	return cmd
+}
+
+// inspectImages finds images for a platform; "" is this machine's.
+func (c *cli) inspectImages(platform string) (inspector, error) {
+	e, err := c.engine()
+	if err != nil {
+		return nil, err
+	}
+	return func(name string) (any, error) {
+		img, err := e.Images.ResolveFor(name, platform)
+		if errors.Is(err, image.ErrNotFound) {
+			return nil, noSuch("image", name)
+		}
+		if err != nil {
+			return nil, err
+		}
+		return newImageDetails(img), nil
+	}, nil
 }
 
 func newVolumeInspect(c *cli) *cobra.Command {

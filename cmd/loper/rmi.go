@@ -12,6 +12,7 @@ import (
 
 func newRmi(c *cli) *cobra.Command {
 	var force bool
+	var platform string
 	cmd := &cobra.Command{
 		Use:               "rmi [OPTIONS] IMAGE [IMAGE...]",
 		Short:             "Remove images",
@@ -23,7 +24,7 @@ func newRmi(c *cli) *cobra.Command {
 				return err
 			}
 			return c.each(args, func(name string) error {
-				untagged, deleted, err := e.Images.Remove(name, force, func(id oci.Digest) []string { return e.UsersOf(id.String()) })
+				untagged, deleted, err := e.Images.RemoveFor(name, platform, force, func(id oci.Digest) []string { return e.UsersOf(id.String()) })
 				if errors.Is(err, image.ErrNotFound) {
 					err = noSuch("image", name)
 					if force {
@@ -43,6 +44,7 @@ func newRmi(c *cli) *cobra.Command {
 	}
 	f := cmd.Flags()
 	f.BoolVarP(&force, "force", "f", false, "Remove the image though containers that do not run were made of it")
+	f.StringVar(&platform, "platform", "", "Only the image for this platform, as in linux/arm64")
 	f.Bool("no-prune", false, "Do not remove untagged parents (there are none)")
 	return cmd
 }

@@ -35,9 +35,12 @@ type Image struct {
 	// nor a digest: it was loaded from a file or made here.
 	Kept bool `json:"kept,omitempty"`
 	// Size is that of the layers together, unpacked, in bytes.
-	Size     int64     `json:"size"`
-	Created  time.Time `json:"created"`
-	PulledAt time.Time `json:"pulledAt"`
+	Size int64 `json:"size"`
+	// Platform is what the configuration says that the image is for. Records of
+	// older programs lack it.
+	Platform oci.Platform `json:"platform,omitzero"`
+	Created  time.Time    `json:"created"`
+	PulledAt time.Time    `json:"pulledAt"`
 }
 
 const imageFile = "image.json"

@@ -50,6 +50,11 @@ func (n Name) Images() []oci.Digest {
 // Has reports whether the name has an image.
 func (n Name) Has(id oci.Digest) bool { return slices.Contains(n.Images(), id) }
 
+// Without is the name without one of its images.
+func (n Name) Without(id oci.Digest) Name {
+	return n.keeping(func(d oci.Digest) bool { return d != id })
+}
+
 // keeping is the name with those of its images that keep says to.
 func (n Name) keeping(keep func(oci.Digest) bool) Name {
 	images := slices.DeleteFunc(n.Images(), func(d oci.Digest) bool { return !keep(d) })
