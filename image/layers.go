@@ -188,15 +188,14 @@ func (c *counter) Write(b []byte) (int, error) {
 	return n, err
 }
 
-// unpack reads the download while it grows.
+// unpack unpacks the download while it grows.
 func (l *layerPull) unpack(ctx context.Context, sp *spool, staging *store.Staging) (layer.Result, error) {
-	in := &spoolReader{ctx: ctx, s: sp}
-	in.seen = func([]byte) {
+	src := layer.Source{File: sp.part.File(), Limit: sp.wait, Progress: func(used int64) {
 		if sp.length() == l.desc.Size {
-			l.show.Update(l.id(), progress.Extracting, in.off, l.desc.Size)
+			l.show.Update(l.id(), progress.Extracting, used, l.desc.Size)
 		}
-	}
-	return l.s.unpackVerified(ctx, in, l.desc, l.diff, staging, l.opts)
+	}}
+	return l.s.unpackSource(ctx, src, &spoolReader{ctx: ctx, s: sp}, l.desc, l.diff, staging, l.opts)
 }
 
 // isForeign reports whether the content is to blame for an error, and not this

@@ -68,12 +68,11 @@ func (s *spool) wait(off int64) (int64, error) {
 	return 0, io.EOF
 }
 
-// spoolReader reads a spool from the beginning and calls seen with each piece.
+// spoolReader reads a spool from the beginning.
 type spoolReader struct {
-	ctx  context.Context
-	s    *spool
-	off  int64
-	seen func([]byte)
+	ctx context.Context
+	s   *spool
+	off int64
 }
 
 func (r *spoolReader) Read(b []byte) (int, error) {
@@ -89,7 +88,6 @@ func (r *spoolReader) Read(b []byte) (int, error) {
 	}
 	n, err := r.s.part.ReadAt(b, r.off)
 	r.off += int64(n)
-	r.seen(b[:n])
 	if err == io.EOF && n > 0 {
 		err = nil
 	}

@@ -198,16 +198,16 @@ func TestRace(t *testing.T) {
 func TestBrokenStreams(t *testing.T) {
 	stream := archive(t, fileEntry("a", strings.Repeat("a", 1000)), fileEntry("b", strings.Repeat("b", 5000)))
 	for _, n := range []int{1, 511, 520, 2048 + 100, 3000, 4096 + 100, len(stream) - 3000} {
-		if _, _, err := unpack(t, stream[:n], here()); !errors.Is(err, io.ErrUnexpectedEOF) || !strings.Contains(err.Error(), "cut off") {
+		if _, _, err := unpackTo(t, stream[:n], here()); !errors.Is(err, io.ErrUnexpectedEOF) || !strings.Contains(err.Error(), "cut off") {
 			t.Errorf("cut at %d: error %v", n, err)
 		}
 	}
 	bad := bytes.Clone(stream)
 	bad[150] ^= 1
-	if _, _, err := unpack(t, bad, here()); err == nil || !strings.Contains(err.Error(), "damaged") {
+	if _, _, err := unpackTo(t, bad, here()); err == nil || !strings.Contains(err.Error(), "damaged") {
 		t.Errorf("bad checksum: error %v", err)
 	}
-	if _, _, err := unpack(t, nil, here()); err != nil {
+	if _, _, err := unpackTo(t, nil, here()); err != nil {
 		t.Errorf("empty stream: %v", err)
 	}
 }
@@ -232,11 +232,11 @@ func TestTooLargeForTheDisk(t *testing.T) {
 		t.Fatal(err)
 	}
 	o := here()
-	if _, _, err := unpack(t, b.Bytes(), o); err == nil || !strings.Contains(err.Error(), "hold more than") {
+	if _, _, err := unpackTo(t, b.Bytes(), o); err == nil || !strings.Contains(err.Error(), "hold more than") {
 		t.Errorf("error %v", err)
 	}
 	o.Limits.Bytes = 1 << 62
-	if _, _, err := unpack(t, b.Bytes(), o); !errors.Is(err, unix.ENOSPC) {
+	if _, _, err := unpackTo(t, b.Bytes(), o); !errors.Is(err, unix.ENOSPC) {
 		t.Errorf("error %v", err)
 	}
 }

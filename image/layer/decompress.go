@@ -134,15 +134,23 @@ func gzipError(err error) error {
 	return err
 }
 
-// counter counts what is read.
+// counter counts what is read, and tells so once in step bytes.
 type counter struct {
-	r io.Reader
-	n int64
+	r          io.Reader
+	n, telling int64
+	step       int64 // 0: never
+	told       func(int64) error
 }
 
 func (c *counter) Read(b []byte) (int, error) {
 	n, err := c.r.Read(b)
 	c.n += int64(n)
+	if c.step > 0 && c.n-c.telling >= c.step {
+		c.telling = c.n
+		if terr := c.told(c.n); err == nil {
+			err = terr
+		}
+	}
 	return n, err
 }
 

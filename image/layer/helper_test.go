@@ -76,7 +76,7 @@ func here() Options {
 }
 
 // unpack unpacks into the new directory "root" below a new directory, which it returns.
-func unpack(t testing.TB, stream []byte, o Options) (root string, res Result, err error) {
+func unpackTo(t testing.TB, stream []byte, o Options) (root string, res Result, err error) {
 	t.Helper()
 	root = filepath.Join(t.TempDir(), "root")
 	if err := os.Mkdir(root, 0o700); err != nil {

@@ -10,6 +10,8 @@ import (
 	"fmt"
 	"io"
 	"os"
+
+	"loper.run/image/oci"
 )
 
 // Options says how a layer is unpacked. The zero value is right for root.
@@ -31,6 +33,17 @@ type Limits struct {
 	Bytes int64 `json:"bytes,omitempty"`
 	// Entries is the most entries of the stream; default 10 million.
 	Entries int64 `json:"entries,omitempty"`
+}
+
+// or returns the limits with their defaults.
+func (l Limits) or() Limits {
+	if l.Bytes == 0 {
+		l.Bytes = defaultBytes
+	}
+	if l.Entries == 0 {
+		l.Entries = defaultEntries
+	}
+	return l
 }
 
 const (
@@ -59,6 +72,8 @@ type Result struct {
 	Bytes int64 `json:"bytes"`
 	// Entries counts the stream's entries.
 	Entries int64 `json:"entries"`
+	// DiffID is the digest of the uncompressed tar; only UnpackFile tells it.
+	DiffID oci.Digest `json:"diffID,omitzero"`
 	// Devices counts the device nodes that were left out because only root
 	// can make them, and FirstDevice names one.
 	Devices     int64  `json:"devices,omitempty"`
@@ -84,19 +99,20 @@ func (r Result) Warning() string {
 // and builds it in dir, an empty directory. After an error dir holds a part of
 // the layer: remove it.
 func Unpack(ctx context.Context, dir *os.File, tar io.Reader, o Options) (Result, error) {
-	if o.Limits.Bytes == 0 {
-		o.Limits.Bytes = defaultBytes
+	r, err := unpack(ctx, dir, tar, o)
+	if err != nil {
+		return r, fmt.Errorf("unpack layer: %w", err)
 	}
-	if o.Limits.Entries == 0 {
-		o.Limits.Entries = defaultEntries
-	}
+	return r, nil
+}
+
+func unpack(ctx context.Context, dir *os.File, tar io.Reader, o Options) (Result, error) {
+	o.Limits = o.Limits.or()
 	u, err := newUnpacker(ctx, dir, tar, o)
 	if err != nil {
-		return Result{}, fmt.Errorf("unpack layer: %w", err)
+		return Result{}, err
 	}
 	defer u.close()
-	if err := u.run(); err != nil {
-		return u.res, fmt.Errorf("unpack layer: %w", err)
-	}
-	return u.res, nil
+	err = u.run()
+	return u.res, err
 }

@@ -75,7 +75,7 @@ func TestUnpackEverythingAsUser(t *testing.T) {
 
 func unpackEverything(t *testing.T) {
 	entries := full()
-	root, res, err := unpack(t, archive(t, entries...), here())
+	root, res, err := unpackTo(t, archive(t, entries...), here())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -168,7 +168,7 @@ func TestWhiteoutsAsUser(t *testing.T) {
 }
 
 func whiteouts(t *testing.T, class string) {
-	root, _, err := unpack(t, archive(t,
+	root, _, err := unpackTo(t, archive(t,
 		fileEntry("a/.wh.gone", ""),
 		fileEntry("b/.wh..wh..opq", ""),
 		fileEntry("b/new", "new"),
@@ -211,12 +211,12 @@ func whiteouts(t *testing.T, class string) {
 // TestOverlay lets the kernel be the judge of whiteouts.
 func TestOverlay(t *testing.T) {
 	needRoot(t)
-	lower, _, err := unpack(t, archive(t,
+	lower, _, err := unpackTo(t, archive(t,
 		fileEntry("gone", ""), fileEntry("dir/old", ""), fileEntry("kept", "kept"), fileEntry("swap/old", "")), Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	upper, _, err := unpack(t, archive(t,
+	upper, _, err := unpackTo(t, archive(t,
 		fileEntry(".wh.gone", ""), fileEntry("dir/.wh..wh..opq", ""), fileEntry("dir/new", ""),
 		fileEntry(".wh.swap", ""), fileEntry("swap/new", "")), Options{})
 	if err != nil {
@@ -244,7 +244,7 @@ func TestOverlay(t *testing.T) {
 
 func TestDevices(t *testing.T) {
 	needRoot(t)
-	root, res, err := unpack(t, archive(t,
+	root, res, err := unpackTo(t, archive(t,
 		entry{tar.Header{Typeflag: tar.TypeChar, Name: "null", Mode: 0o666, Devmajor: 1, Devminor: 3, Gid: 5}, ""},
 		entry{tar.Header{Typeflag: tar.TypeBlock, Name: "disk", Mode: 0o660, Devmajor: 259, Devminor: 70000}, ""}), Options{})
 	if err != nil || res.Devices != 0 {
@@ -262,7 +262,7 @@ func TestDevicesAsUser(t *testing.T) {
 	if !asUser(t, false) {
 		return
 	}
-	root, res, err := unpack(t, archive(t,
+	root, res, err := unpackTo(t, archive(t,
 		entry{tar.Header{Typeflag: tar.TypeChar, Name: "dev/null", Mode: 0o666, Devmajor: 1, Devminor: 3}, ""},
 		entry{tar.Header{Typeflag: tar.TypeBlock, Name: "dev/disk", Mode: 0o660, Devmajor: 8}, ""},
 		linkEntry("dev/zero", "dev/null"),
@@ -282,7 +282,7 @@ func TestOwnersNeedRights(t *testing.T) {
 	if !asUser(t, false) {
 		return
 	}
-	_, _, err := unpack(t, archive(t, entry{tar.Header{Typeflag: tar.TypeReg, Name: "x", Uid: 7}, ""}), Options{})
+	_, _, err := unpackTo(t, archive(t, entry{tar.Header{Typeflag: tar.TypeReg, Name: "x", Uid: 7}, ""}), Options{})
 	if err == nil || !strings.Contains(err.Error(), `entry "x": owner 7:0: `) {
 		t.Errorf("error %v", err)
 	}
@@ -315,7 +315,7 @@ func TestSparse(t *testing.T) {
 			if len(stream) > 1<<20 {
 				t.Fatalf("tar wrote %d bytes: not sparse", len(stream))
 			}
-			root, res, err := unpack(t, stream, here())
+			root, res, err := unpackTo(t, stream, here())
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -356,7 +356,7 @@ func TestAgainstTar(t *testing.T) {
 			if out, err := x.CombinedOutput(); err != nil {
 				t.Fatalf("%v: %s", err, out)
 			}
-			got, res, err := unpack(t, stream.Bytes(), Options{})
+			got, res, err := unpackTo(t, stream.Bytes(), Options{})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -382,7 +382,7 @@ func TestManyEntries(t *testing.T) {
 		}
 	}
 	w.Close()
-	_, res, err := unpack(t, b.Bytes(), here())
+	_, res, err := unpackTo(t, b.Bytes(), here())
 	if err != nil || res.Entries != n {
 		t.Fatal(res, err)
 	}
@@ -404,7 +404,7 @@ func TestLimits(t *testing.T) {
 	} {
 		o := here()
 		o.Limits = c.limits
-		_, _, err := unpack(t, archive(t, c.entries...), o)
+		_, _, err := unpackTo(t, archive(t, c.entries...), o)
 		if c.want == "" && err != nil || c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)) {
 			t.Errorf("%+v: error %v, want %q", c.limits, err, c.want)
 		}

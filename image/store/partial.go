@@ -63,6 +63,9 @@ func (p *Partial) Prefix() io.Reader { return io.NewSectionReader(p.f, 0, p.pref
 // ReadAt reads kept bytes.
 func (p *Partial) ReadAt(b []byte, off int64) (int, error) { return p.f.ReadAt(b, off) }
 
+// File is the open file, of which only kept bytes mean something.
+func (p *Partial) File() *os.File { return p.f }
+
 // Write appends.
 func (p *Partial) Write(b []byte) (int, error) {
 	n, err := p.f.WriteAt(b, p.size.Load())

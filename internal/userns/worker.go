@@ -22,11 +22,15 @@ var registered = map[string]func(args []string) error{}
 // Register names a function that Worker can run.
 func Register(name string, f func(args []string) error) { registered[name] = f }
 
+// ready says that Main was called, so that this program can be a worker.
+var ready bool
+
 // Main becomes the worker when the process was started as one, and does not
 // return then. It is for the beginning of main, after the Registers.
 func Main() {
 	name, found := strings.CutPrefix(os.Args[0], workerName)
 	if !found {
+		ready = true
 		return
 	}
 	f, known := registered[name]
@@ -53,6 +57,9 @@ type Worker struct {
 // Run waits for the worker's end. What the function returned as an error is
 // the error's text.
 func (w Worker) Run(ctx context.Context) error {
+	if !ready { // it would be started again as what it is
+		return fmt.Errorf("the worker %s: this program does not call userns.Main", w.Name)
+	}
 	null, err := os.OpenFile("/dev/null", os.O_RDWR, 0)
 	if err != nil {
 		return err
@@ -107,6 +114,9 @@ func (w Worker) start(files launch.Files) (*launch.Process, error) {
 		return nil, err
 	}
 	p := &launch.Program{Namespaces: unix.CLONE_NEWUSER | unix.CLONE_NEWNS}
+	if Privileged() {
+		p.Namespaces = 0
+	}
 	p.Await("wait for the id mappings", 0)
 	zero := []launch.Arg{launch.Int(0), launch.Int(0), launch.Int(0)}
 	p.Add(
@@ -135,9 +145,11 @@ func (w Worker) start(files launch.Files) (*launch.Process, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := Write(c.Pid(), uids, gids); err != nil {
-		c.Abort()
-		return nil, err
+	if p.Namespaces != 0 {
+		if err := Write(c.Pid(), uids, gids); err != nil {
+			c.Abort()
+			return nil, err
+		}
 	}
 	if err := c.Send(); err != nil {
 		c.Abort()

@@ -1,0 +1,188 @@
+package layer
+
+import (
+	"context"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"loper.run/image/oci"
+	"loper.run/internal/userns"
+)
+
+// TestMain lets the test binary be a worker in a user namespace.
+func TestMain(m *testing.M) {
+	Workers()
+	userns.Main()
+	os.Exit(m.Run())
+}
+
+// mapped returns a directory and the user namespace's first id beyond the
+// caller's, for a caller that has such ids.
+func mapped(t *testing.T) (dir *os.File, first uint32) {
+	t.Helper()
+	uids, gids, err := userns.Mappings()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if userns.Single(uids) || userns.Single(gids) {
+		t.Skip("needs newuidmap and a range in /etc/subuid and /etc/subgid for the user who runs the test")
+	}
+	if err := (userns.Worker{Name: removeWorker, Args: []string{"nothing"}, Files: []*os.File{os.Stdin}}).Run(t.Context()); err != nil && !strings.Contains(err.Error(), "not a directory") {
+		t.Skipf("needs user namespaces: %v", err)
+	}
+	above := t.TempDir()
+	if err := os.Mkdir(filepath.Join(above, "root"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	d, err := os.Open(filepath.Join(above, "root"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, err := os.Open(above)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := Remove(a, "root"); err != nil {
+			t.Error(err)
+		}
+		if left, _ := os.ReadDir(above); len(left) != 0 {
+			t.Errorf("left: %v", left)
+		}
+		a.Close()
+		d.Close()
+	})
+	return d, uids[1].HostID
+}
+
+// source is a file with the bytes, which don't grow.
+func source(t *testing.T, data []byte) Source {
+	t.Helper()
+	f, err := os.Create(filepath.Join(t.TempDir(), "layer"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { f.Close() })
+	if _, err := f.Write(data); err != nil {
+		t.Fatal(err)
+	}
+	return Source{File: f}
+}
+
+func TestUnpackMapped(t *testing.T) {
+	if !asUser(t, true) {
+		return
+	}
+	d, first := mapped(t)
+	entries := full()
+	for i := range entries { // ids beyond the range are another test's
+		if entries[i].Uid > 60000 {
+			entries[i].Uid, entries[i].Gid = 7, 8
+		}
+	}
+	stream := archive(t, entries...)
+	res, err := UnpackFile(t.Context(), d, source(t, stream), Options{UserXattr: true})
+	if err != nil || res.Entries != int64(len(entries)) || res.DiffID != oci.FromBytes(stream) {
+		t.Fatal(res, err)
+	}
+	var st unix.Stat_t
+	if err := unix.Lstat(filepath.Join(d.Name(), "big-ids"), &st); err != nil || st.Uid != first+6 || st.Gid != first+7 {
+		t.Errorf("owner %d:%d, want %d:%d (%v)", st.Uid, st.Gid, first+6, first+7, err)
+	}
+}
+
+func TestUnpackFileErrors(t *testing.T) {
+	if os.Geteuid() == 0 {
+		d, err := os.Open(t.TempDir())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer d.Close()
+		unpackFileErrors(t, d, Options{})
+	}
+}
+
+func TestUnpackFileErrorsAsUser(t *testing.T) {
+	if asUser(t, true) {
+		d, _ := mapped(t)
+		o := Options{UserXattr: true}
+		far := fileEntry("far", "")
+		far.Uid = 4_000_000_000
+		if _, err := UnpackFile(t.Context(), d, source(t, archive(t, far)), o); !errors.Is(err, unix.EINVAL) || !strings.Contains(err.Error(), "/etc/subuid") {
+			t.Errorf("an owner beyond the range: %v", err)
+		}
+		unpackFileErrors(t, d, o)
+	}
+}
+
+func unpackFileErrors(t *testing.T, d *os.File, o Options) {
+	if _, err := UnpackFile(t.Context(), d, source(t, archive(t, fileEntry("../x", ""))), o); err == nil || !strings.Contains(err.Error(), "leads out") || strings.Count(err.Error(), "unpack layer") != 1 {
+		t.Errorf("a bad name: %v", err)
+	}
+	stream := archive(t, fileEntry("a", strings.Repeat("a", 1<<20)))
+	if _, err := UnpackFile(t.Context(), d, source(t, stream[:1<<19]), o); !errors.Is(err, io.ErrUnexpectedEOF) {
+		t.Errorf("a stream that is cut: %v", err)
+	}
+	src := source(t, stream[:1<<19])
+	broken := errors.New("the network is broken")
+	src.Limit = func(off int64) (int64, error) {
+		if off == 0 {
+			return 1 << 18, nil
+		}
+		return 0, broken
+	}
+	if _, err := UnpackFile(t.Context(), d, src, o); !errors.Is(err, broken) {
+		t.Errorf("a source that fails: %v", err)
+	}
+	src.Limit = func(off int64) (int64, error) { return off + 1<<18, nil }
+	if _, err := UnpackFile(t.Context(), d, src, o); !errors.Is(err, io.ErrUnexpectedEOF) {
+		t.Errorf("a file shorter than its limit: %v", err)
+	}
+	src.Limit = func(off int64) (int64, error) { return off, nil }
+	if _, err := UnpackFile(t.Context(), d, src, o); err == nil || !strings.Contains(err.Error(), "limit went from 0 to 0") {
+		t.Errorf("a limit that stays: %v", err)
+	}
+	// A worker that gives up early must not leave us waiting for more.
+	bad := append(archive(t, fileEntry("../x", ""))[:1536], make([]byte, 8<<20)...)
+	src, forever := source(t, bad), make(chan struct{})
+	defer close(forever)
+	src.Limit = func(off int64) (int64, error) {
+		if off == 0 {
+			return 8 << 20, nil
+		}
+		<-forever
+		return 0, io.EOF
+	}
+	if _, err := UnpackFile(t.Context(), d, src, o); err == nil || !strings.Contains(err.Error(), "leads out") {
+		t.Errorf("a bad name, then much more: %v", err)
+	}
+	src.Limit = func(off int64) (int64, error) {
+		if off == 0 {
+			return 100, nil
+		}
+		<-forever
+		return 0, io.EOF
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	if _, err := UnpackFile(ctx, d, src, o); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("cancelled: %v", err)
+	}
+	// A pipe is read to its end.
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	go func() { w.Write(stream); w.Close() }()
+	if res, err := UnpackFile(t.Context(), d, Source{File: r, Algorithm: oci.SHA512}, o); err != nil || res.DiffID.Algorithm() != oci.SHA512 || res.Bytes != 1<<20 {
+		t.Errorf("a pipe: %+v %v", res, err)
+	}
+}
