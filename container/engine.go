@@ -76,8 +76,11 @@ func Open(root, runRoot string) (*Engine, error) {
 			return nil, err
 		}
 	}
-	e.Images, err = image.Open(filepath.Join(e.Root, "image"))
-	return e, err
+	if e.Images, err = image.Open(filepath.Join(e.Root, "image")); err != nil {
+		return nil, err
+	}
+	e.Images.Protect(e.layersInUse)
+	return e, nil
 }
 
 // DefaultRoots are the directories used when none are named: /var/lib/loper

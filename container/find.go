@@ -104,3 +104,26 @@ func (e *Engine) UsersOf(imageID string) []string {
 	}
 	return users
 }
+
+// layersInUse returns the directories of all layers that containers are made
+// of. It reads only records, and waits for nobody.
+func (e *Engine) layersInUse() ([]string, error) {
+	entries, err := os.ReadDir(e.path(containerDir))
+	if err != nil {
+		return nil, err
+	}
+	var layers []string
+	for _, entry := range entries {
+		if !isID(entry.Name()) {
+			continue
+		}
+		c, err := e.read(entry.Name())
+		if err != nil && !errors.Is(err, ErrNotFound) {
+			return nil, err
+		}
+		if err == nil {
+			layers = append(layers, c.Layers...)
+		}
+	}
+	return layers, nil
+}

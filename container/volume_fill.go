@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"loper.run/internal/tree"
 	"loper.run/internal/userns"
 )
 
@@ -76,6 +77,7 @@ const (
 // Workers registers what an ordinary user's engine runs inside the user
 // namespace. Call it before userns.Main.
 func Workers() {
+	tree.Workers()
 	userns.Register(fillWorker, func(args []string) error {
 		if len(args) < 1 {
 			return errors.New("want a target and layers")

@@ -202,6 +202,10 @@ func familiar(name string) string {
 	return name
 }
 
+// Protect tells the store how to ask which layers containers are made of, by
+// their directories: those stay, whatever becomes of their images.
+func (s *Store) Protect(inUse func() ([]string, error)) { s.files.InUse = inUse }
+
 // byID reports whether name is the id, or its beginning.
 func byID(name string, id oci.Digest) bool {
 	return strings.HasPrefix(id.Hex(), withoutAlgorithm(name))

@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"loper.run/image/oci"
+	trees "loper.run/internal/tree"
 	"loper.run/internal/userns"
 )
 
@@ -21,6 +22,7 @@ const (
 // Workers registers what is done with layers in processes of their own. Call it
 // before userns.Main.
 func Workers() {
+	trees.Workers()
 	userns.Register(unpackWorker, func(args []string) error {
 		var j job
 		if len(args) != 1 || json.Unmarshal([]byte(args[0]), &j) != nil {

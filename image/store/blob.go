@@ -83,3 +83,12 @@ func (s *Store) hasBlob(d oci.Digest) bool {
 	_, err := os.Lstat(s.place(blobDir, d))
 	return err == nil
 }
+
+// listBlobs returns the digests of all blobs.
+func (s *Store) listBlobs() (all []oci.Digest, err error) {
+	err = s.digests(blobDir, func(d oci.Digest) error {
+		all = append(all, d)
+		return nil
+	})
+	return all, err
+}

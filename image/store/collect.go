@@ -20,16 +20,18 @@ type Freed struct {
 	Layers, Blobs, Names, Staging, Partials int
 	// Bytes is the size of the layers, blobs and partials.
 	Bytes int64
+	// Damaged tells of records that cannot be read. What their images are made
+	// of stays as far as it is known.
+	Damaged error
 }
 
 // tempKeep is how old a temporary file must be to count as left behind: nobody
 // takes that long from creating one to renaming it.
 const tempKeep = time.Hour
 
-// Collect removes what no image refers to, staging that nobody holds, and
-// downloads untouched for PartialKeep. The error is ErrBusy while anybody is
-// inside Use. With a damaged image record it frees nothing, since what that
-// image needs cannot be known: pull or delete that image.
+// Collect removes what no name, no image and no container leads to, staging that
+// nobody holds, and downloads untouched for PartialKeep. The error is ErrBusy
+// while anybody is inside Use.
 func (s *Store) Collect(ctx context.Context) (Freed, error) {
 	var freed Freed
 	lock, err := flock.TryExclusive(s.path("lock"))
@@ -53,30 +55,14 @@ func (s *Store) collectStaging(_ context.Context, freed *Freed) (err error) {
 	return err
 }
 
-// collectContent removes the layers and blobs that no image has.
+// collectContent removes the layers and blobs that nobody needs.
 func (s *Store) collectContent(ctx context.Context, freed *Freed) error {
-	images, err := s.Images()
+	needed, loose, err := s.needed(freed)
 	if err != nil {
 		return err
 	}
-	blobs, layers := map[oci.Digest]bool{}, map[oci.Digest]bool{}
-	for _, img := range images {
-		blobs[img.ID], blobs[img.Manifest] = true, true
-		for _, d := range append(img.Blobs, img.Packed...) {
-			blobs[d] = true
-		}
-		for _, d := range img.Layers {
-			layers[d] = true
-		}
-	}
-	names, _ := s.Names()
-	for _, n := range names {
-		for _, d := range append(n.Blobs, n.Manifest) {
-			blobs[d] = true
-		}
-	}
 	err = s.digests(layerDir, func(d oci.Digest) error {
-		if err := ctx.Err(); err != nil || layers[d] {
+		if err := ctx.Err(); err != nil || needed.layers[d] {
 			return err
 		}
 		l, _ := s.readLayer(d)
@@ -93,23 +79,83 @@ func (s *Store) collectContent(ctx context.Context, freed *Freed) error {
 	if err != nil {
 		return err
 	}
-	err = s.digests(blobDir, func(d oci.Digest) error {
-		if blobs[d] {
-			return ctx.Err()
+	for _, d := range loose {
+		if err := ctx.Err(); err != nil {
+			return err
 		}
-		path := s.place(blobDir, d)
-		st, err := os.Lstat(path)
-		if err == nil {
-			err = os.Remove(path)
+		if _, ok := needed.blobs[d]; ok {
+			continue
 		}
+		n, err := s.removeBlob(d)
 		if err != nil {
 			return err
 		}
 		freed.Blobs++
-		freed.Bytes += st.Size()
-		return nil
-	})
-	return errors.Join(err, s.removeTemporary())
+		freed.Bytes += n
+	}
+	return s.removeTemporary()
+}
+
+// needed finds what must stay. loose are the blobs that no record names; some
+// of them may be needed all the same.
+func (s *Store) needed(freed *Freed) (r *reach, loose []oci.Digest, err error) {
+	r = s.newReach()
+	images, damaged, err := s.readImages()
+	if err != nil {
+		return nil, nil, err
+	}
+	for _, img := range images {
+		r.image(img)
+	}
+	names, err := s.Names()
+	freed.Damaged = errors.Join(err, damaged.err())
+	for _, n := range names {
+		r.document(n.Manifest)
+		for _, d := range n.Blobs {
+			r.document(d)
+		}
+	}
+	if s.InUse != nil {
+		dirs, err := s.InUse()
+		if err != nil {
+			return nil, nil, fmt.Errorf("what containers need: %w", err)
+		}
+		for _, dir := range dirs {
+			if d, ok := s.layerOf(dir); ok {
+				r.layers[d] = true
+			}
+		}
+	}
+	all, err := s.listBlobs()
+	if err != nil {
+		return nil, nil, err
+	}
+	for _, bad := range damaged {
+		r.damaged(bad.id, all)
+	}
+	for _, d := range all {
+		if _, ok := r.blobs[d]; !ok {
+			loose = append(loose, d)
+		}
+	}
+	if len(loose) > 0 { // else there is no question that a document could answer
+		r.follow()
+		r.referrers(loose)
+	}
+	return r, loose, nil
+}
+
+// removeBlob removes a blob and returns its size in bytes.
+func (s *Store) removeBlob(d oci.Digest) (int64, error) {
+	path := s.place(blobDir, d)
+	st, err := os.Lstat(path)
+	if err == nil {
+		err = os.Remove(path)
+	}
+	if err != nil {
+		return 0, err
+	}
+	return st.Size(), nil
 }
 
 // collectNames removes names of images that are no more, and the empty

@@ -116,22 +116,57 @@ func (s *Store) FindImages(prefix string) (ids []oci.Digest, err error) {
 	return ids, err
 }
 
+// damagedImage is a record that can't be read.
+type damagedImage struct {
+	id  oci.Digest
+	why error
+}
+
+type damagedImages []damagedImage
+
+func (l damagedImages) err() error {
+	errs := make([]error, len(l))
+	for i, d := range l {
+		errs[i] = d.why
+	}
+	return errors.Join(errs...)
+}
+
 // Images returns all records in no order. Damaged ones are left out and told
 // in the error, beside the good.
 func (s *Store) Images() ([]Image, error) {
-	var all []Image
-	var bad []error
-	err := s.digests(imageDir, func(d oci.Digest) error {
+	all, bad, err := s.readImages()
+	return all, errors.Join(bad.err(), err)
+}
+
+func (s *Store) readImages() (all []Image, bad damagedImages, err error) {
+	err = s.digests(imageDir, func(d oci.Digest) error {
 		img, err := s.Image(d)
 		switch {
 		case err == nil:
 			all = append(all, img)
 		case !errors.Is(err, os.ErrNotExist): // being made or deleted
-			bad = append(bad, err)
+			bad = append(bad, damagedImage{d, err})
 		}
 		return nil
 	})
-	return all, errors.Join(append(bad, err)...)
+	return all, bad, err
+}
+
+// Touch notes that an image was used now. It is only a hint for what to drop
+// first, so that nothing is told when it fails.
+func (s *Store) Touch(id oci.Digest) {
+	now := []unix.Timespec{{Nsec: unix.UTIME_NOW}, {Nsec: unix.UTIME_NOW}}
+	_ = unix.UtimesNanoAt(unix.AT_FDCWD, filepath.Join(s.place(imageDir, id), imageFile), now, unix.AT_SYMLINK_NOFOLLOW)
+}
+
+// LastUsed is when an image was last made, pulled or touched.
+func (s *Store) LastUsed(id oci.Digest) (time.Time, error) {
+	st, err := os.Lstat(filepath.Join(s.place(imageDir, id), imageFile))
+	if err != nil {
+		return time.Time{}, fmt.Errorf("image %s: %w", id, err)
+	}
+	return st.ModTime(), nil
 }
 
 // LockImage keeps DeleteImage waiting until unlock; os.ErrNotExist without the image.

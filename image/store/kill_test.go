@@ -13,12 +13,16 @@ import (
 	"testing"
 	"time"
 
+	"loper.run/image/layer"
 	"loper.run/image/oci"
+	"loper.run/internal/userns"
 )
 
 // TestMain lets the test binary be a second process that works on a store
 // until it is killed.
 func TestMain(m *testing.M) {
+	layer.Workers()
+	userns.Main()
 	if root := os.Getenv("LOPER_TEST_STORE"); root != "" {
 		if err := work(root, os.Getenv("LOPER_TEST_SEED")); err != nil {
 			fmt.Fprintln(os.Stderr, err)

@@ -158,6 +158,9 @@ func (st *Staging) publish(size, entries int64) (Layer, error) {
 	if err := atomicfile.WriteJSON(filepath.Join(st.path, layerFile), l, 0o600, atomicfile.Volatile); err != nil {
 		return l, err
 	}
+	if err := st.record(); err != nil {
+		return l, err
+	}
 	// One sync of the file system costs less than one of each file.
 	if err := unix.Syncfs(int(st.lock.Fd())); err != nil {
 		return l, os.NewSyscallError("syncfs", err)

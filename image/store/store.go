@@ -2,7 +2,7 @@
 // that wait to be resumed, image records and names.
 //
 //	blob/sha256/<hex>        manifests and configurations, verified
-//	layer/sha256/<diff id>/  layer.json, and the tree in diff/
+//	layer/sha256/<diff id>/  layer.json, the tree in diff/, and what it was in tree.gz
 //	image/sha256/<id>/       image.json, one directory an image
 //	name/<escaped name>      one JSON file a name
 //	partial/sha256-<hex>     downloads under way or interrupted
@@ -46,6 +46,9 @@ type Store struct {
 	// Remove removes name below dir, a tree that may hold files of other ids;
 	// nil means layer.Remove.
 	Remove func(dir *os.File, name string) error
+	// InUse returns the directories of layers that containers are made of,
+	// which are kept whatever the records say; nil means none.
+	InUse func() ([]string, error)
 
 	root string
 }
