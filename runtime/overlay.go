@@ -10,6 +10,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// Mount mounts the layers with the ids they have on the host, without giving
+// them a place. What of it is not moved somewhere ends with the descriptor.
+func (o *Overlay) Mount() (*os.File, error) { return mountOverlay(o, nil) }
+
 // mountOverlay mounts layers from the host's user namespace, the read-only
 // ones mapped to the ids of the container's. The upper directory is not mapped
 // (the kernel doesn't take it): it belongs to the container's root already.

@@ -38,6 +38,7 @@ var commands = [...]entry{
 	{path: "pull", build: newPull},
 	{path: "rmi", build: newRmi},
 	{path: "tag", build: newTag},
+	{path: "history", build: newHistory},
 	{path: "info", build: newInfo},
 	{path: "version", build: newVersion},
 	{path: "completion", build: newCompletion},
@@ -69,6 +70,10 @@ var commands = [...]entry{
 	{path: "image pull", build: newPull},
 	{path: "image rm", build: newRmi, aliases: "remove"},
 	{path: "image tag", build: newTag},
+	{path: "image history", build: newHistory},
+	{path: "image tree", build: newImageTree},
+	{path: "image mount", build: newImageMount},
+	{path: "image unmount", build: newImageUnmount, aliases: "umount"},
 
 	{path: "volume", build: group("Manage volumes")},
 	{path: "volume create", build: newVolumeCreate},
