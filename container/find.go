@@ -93,10 +93,17 @@ func (e *Engine) List() ([]*Container, error) {
 	return list, nil
 }
 
-// UsersOf returns the names of the containers made from an image.
+// UsersOf returns the names of the containers made from an image, and where it
+// is mounted.
 func (e *Engine) UsersOf(imageID string) []string {
 	list, _ := e.List()
 	var users []string
+	mounts, _ := e.ImageMounts()
+	for id, at := range mounts {
+		if id.String() == imageID {
+			users = append(users, at)
+		}
+	}
 	for _, c := range list {
 		if c.ImageID == imageID {
 			users = append(users, c.Name)

@@ -49,7 +49,7 @@ func (s *Store) Tag(source, target string) error {
 // InUseError says that containers need an image.
 type InUseError struct {
 	Name  string
-	Users []string // ids or names of containers
+	Users []string // ids or names of containers, or where it is mounted
 }
 
 // Error names the first container.
@@ -59,6 +59,9 @@ func (e *InUseError) Error() string {
 		more = fmt.Sprintf(" and %d more", len(e.Users)-1)
 	}
 	user := e.Users[0]
+	if strings.HasPrefix(user, "/") {
+		return fmt.Sprintf("image %s is mounted at %s: unmount it first", e.Name, user)
+	}
 	if len(user) == 64 {
 		user = user[:12]
 	}

@@ -41,8 +41,8 @@ func TestImageHistoryAndTree(t *testing.T) {
 		if len(over) != 6 || !strings.Contains(over[4], base) || !strings.HasSuffix(over[5], "["+above+"]") {
 			t.Errorf("tree of what requires it:\n%s", strings.Join(over, "\n"))
 		}
-		e.fails(1, "No such image: nothing", "history", "nothing")
-		e.fails(1, "No such image: nothing", "image", "tree", "nothing")
+		e.mustFail(1, []string{"No such image: nothing"}, "history", "nothing")
+		e.mustFail(1, []string{"No such image: nothing"}, "image", "tree", "nothing")
 	})
 }
 
@@ -69,16 +69,16 @@ func TestImageMount(t *testing.T) {
 	if list := e.must("image", "mount"); !strings.Contains(list, at) || !strings.Contains(list, above) || !strings.Contains(list, one) {
 		t.Errorf("list:\n%s", list)
 	}
-	e.fails(1, "is mounted at "+at, "rmi", above)
+	e.mustFail(1, []string{"is mounted at " + at}, "rmi", above)
 	open, err := os.Open(at)
 	if err != nil {
 		t.Fatal(err)
 	}
-	e.fails(1, "somebody uses its mount", "image", "unmount", above)
+	e.mustFail(1, []string{"somebody uses its mount"}, "image", "unmount", above)
 	open.Close()
 	e.must("image", "unmount", above)
-	e.fails(1, "is not mounted", "image", "unmount", above)
+	e.mustFail(1, []string{"is not mounted"}, "image", "unmount", above)
 	e.must("image", "unmount", "-a")
 	expect(t, "mounts", e.must("image", "mount"), "")
-	asUser(t, true).fails(1, "needs root", "image", "mount", "hello")
+	asUser(t, true).mustFail(1, []string{"needs root"}, "image", "mount", "hello")
 }
