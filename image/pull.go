@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 
 	"loper.run/image/oci"
 	"loper.run/image/reference"
@@ -243,58 +242,13 @@ func (p *pull) publish() error {
 }
 
 func (p *pull) record(id oci.Digest) (store.Image, error) {
-	rec := store.Image{ID: id, Manifest: p.digest, Layers: p.image.RootFS.DiffIDs, Platform: p.image.Platform, PulledAt: time.Now()}
-	if p.image.Created != nil {
-		rec.Created = *p.image.Created
-	}
-	for _, l := range p.manifest.Layers {
-		rec.Packed = appendNew(rec.Packed, l.Digest)
-	}
-	counted := make(map[oci.Digest]bool)
-	for _, d := range rec.Layers {
-		l, err := p.s.files.Layer(d)
-		if err != nil {
-			return rec, err
-		}
-		if !counted[d] {
-			rec.Size += l.Size
-		}
-		counted[d] = true
-	}
-	blobs := append([][]byte{p.body, p.config}, p.indexes...)
-	digests := []oci.Digest{p.digest, id}
+	docs := []document{{p.digest, p.body}, {id, p.config}}
 	for i, body := range p.indexes {
 		d := oci.FromBytes(body)
 		if i == 0 {
 			d = p.target
 		}
-		digests = append(digests, d)
-		rec.Blobs = append(rec.Blobs, d)
+		docs = append(docs, document{d, body})
 	}
-	for i, d := range digests {
-		if err := p.s.files.PutBlob(d, blobs[i]); err != nil {
-			return rec, err
-		}
-	}
-	// The same configuration may have been pulled with another manifest, by
-	// which a name still finds it.
-	if old, err := p.s.files.Image(id); err == nil {
-		rec.Blobs = appendNew(rec.Blobs, append(old.Blobs, old.Manifest)...)
-		rec.Packed = appendNew(rec.Packed, old.Packed...)
-		rec.Digests, rec.Kept = old.Digests, old.Kept
-	}
-	return rec, nil
-}
-
-func appendNew(list []oci.Digest, more ...oci.Digest) []oci.Digest {
-next:
-	for _, d := range more {
-		for _, have := range list {
-			if have == d {
-				continue next
-			}
-		}
-		list = append(list, d)
-	}
-	return list
+	return p.s.newRecord(p.manifest, p.image, docs)
 }

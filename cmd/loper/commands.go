@@ -39,6 +39,7 @@ var commands = [...]entry{
 	{path: "rmi", build: newRmi},
 	{path: "tag", build: newTag},
 	{path: "history", build: newHistory},
+	{path: "load", build: newLoad},
 	{path: "info", build: newInfo},
 	{path: "version", build: newVersion},
 	{path: "completion", build: newCompletion},
@@ -74,6 +75,7 @@ var commands = [...]entry{
 	{path: "image tree", build: newImageTree},
 	{path: "image mount", build: newImageMount},
 	{path: "image unmount", build: newImageUnmount, aliases: "umount"},
+	{path: "image load", build: newLoad},
 
 	{path: "volume", build: group("Manage volumes")},
 	{path: "volume create", build: newVolumeCreate},

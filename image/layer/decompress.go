@@ -67,6 +67,13 @@ func decompress(r io.Reader, mediaType string, floor, ratio int64) (io.ReadClose
 	return newAhead(out, done), nil
 }
 
+// Bound returns what open makes of in, as a stream that ends with ErrBomb as
+// those of Decompress do.
+func Bound(in io.Reader, open func(io.Reader) io.Reader) io.Reader {
+	c := &counter{r: in}
+	return &fuse{r: open(c), in: c, floor: bombFloor, ratio: maxRatio}
+}
+
 type kind int
 
 const (

@@ -12,7 +12,7 @@ import (
 // State is what happens to a layer. Its text is what people read.
 type State string
 
-// The states of a layer, in the order they are passed through. The last three
+// The states of a layer, in the order they are passed through. The last four
 // are final.
 const (
 	Waiting     State = "Waiting"
@@ -21,12 +21,13 @@ const (
 	Retrying    State = "Retrying"
 	Extracting  State = "Extracting"
 	Complete    State = "Pull complete"
+	Loaded      State = "Loaded"
 	Exists      State = "Already exists"
 	Failed      State = "Failed"
 )
 
 // Final reports whether nothing follows s.
-func (s State) Final() bool { return s == Complete || s == Exists || s == Failed }
+func (s State) Final() bool { return s == Complete || s == Loaded || s == Exists || s == Failed }
 
 // Display shows the layers of one pull. Its methods may be called from several
 // goroutines, as often as there is news: drawing is limited, not the calls.
