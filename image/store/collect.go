@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -195,6 +196,12 @@ func (s *Store) collectPartials(_ context.Context, freed *Freed) error {
 	}
 	for _, name := range names {
 		path := s.path(partialDir, name)
+		if data, ok := strings.CutSuffix(path, notesSuffix); ok {
+			if _, err := os.Lstat(data); err != nil {
+				os.Remove(path) // of a download that is no more
+			}
+			continue
+		}
 		st, err := os.Lstat(path)
 		if err != nil || time.Since(st.ModTime()) < PartialKeep {
 			continue
@@ -209,6 +216,7 @@ func (s *Store) collectPartials(_ context.Context, freed *Freed) error {
 		if err := s.remove(s.path(partialDir), name); err != nil {
 			return err
 		}
+		os.Remove(path + notesSuffix)
 		freed.Partials++
 		freed.Bytes += st.Size()
 	}

@@ -81,6 +81,7 @@ type Staging struct {
 	diffID oci.Digest
 	path   string
 	lock   *os.File // the directory at path; nil at the end
+	whole  *Layer   // what Sync made durable
 }
 
 // BeginLayer returns an empty directory to unpack a layer into, which the
@@ -139,10 +140,37 @@ func (st *Staging) begin() error {
 	return err
 }
 
-// Commit syncs and publishes the layer, whose digest the caller has verified.
-// When it fails the layer is still held: Abort it.
+// Sync makes the unpacked layer durable, and with it all else of the file system
+// that was written before.
+func (st *Staging) Sync(size, entries int64) error {
+	if st.lock == nil {
+		return fmt.Errorf("sync layer %s: %w", st.diffID, os.ErrClosed)
+	}
+	l := Layer{DiffID: st.diffID, Size: size, Entries: entries, CreatedAt: time.Now().UTC().Round(time.Second)}
+	err := atomicfile.WriteJSON(filepath.Join(st.path, layerFile), l, 0o600, atomicfile.Volatile)
+	if err == nil {
+		err = st.record()
+	}
+	if err == nil {
+		// One sync of the file system costs less than one of each file.
+		err = os.NewSyscallError("syncfs", unix.Syncfs(int(st.lock.Fd())))
+	}
+	if err != nil {
+		return fmt.Errorf("sync layer %s: %w", st.diffID, err)
+	}
+	st.whole = &l
+	return nil
+}
+
+// Commit syncs the layer, unless Sync did, and publishes it; the caller has
+// verified its digest. When it fails the layer is still held: Abort it.
 func (st *Staging) Commit(size, entries int64) (Layer, error) {
-	l, err := st.publish(size, entries)
+	if st.whole == nil {
+		if err := st.Sync(size, entries); err != nil {
+			return Layer{}, err
+		}
+	}
+	l, err := st.publish(*st.whole)
 	if err != nil {
 		return Layer{}, fmt.Errorf("publish layer %s: %w", st.diffID, err)
 	}
@@ -150,21 +178,7 @@ func (st *Staging) Commit(size, entries int64) (Layer, error) {
 	return l, nil
 }
 
-func (st *Staging) publish(size, entries int64) (Layer, error) {
-	if st.lock == nil {
-		return Layer{}, os.ErrClosed
-	}
-	l := Layer{DiffID: st.diffID, Size: size, Entries: entries, CreatedAt: time.Now().UTC().Round(time.Second)}
-	if err := atomicfile.WriteJSON(filepath.Join(st.path, layerFile), l, 0o600, atomicfile.Volatile); err != nil {
-		return l, err
-	}
-	if err := st.record(); err != nil {
-		return l, err
-	}
-	// One sync of the file system costs less than one of each file.
-	if err := unix.Syncfs(int(st.lock.Fd())); err != nil {
-		return l, os.NewSyscallError("syncfs", err)
-	}
+func (st *Staging) publish(l Layer) (Layer, error) {
 	place := st.s.place(layerDir, st.diffID)
 	if err := makeDir(filepath.Dir(place)); err != nil {
 		return l, err

@@ -4,30 +4,32 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
-	"sync/atomic"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
 
 	"loper.run/image/oci"
+	"loper.run/internal/atomicfile"
 )
 
 // PartialKeep is how long an interrupted download waits to be resumed.
 const PartialKeep = 7 * 24 * time.Hour
 
-// Partial is the kept part of a download. It isn't verified: whoever resumes it
-// feeds Prefix to the same hash and unpacker as the rest. One goroutine may
-// write while others read.
+// Partial is the kept part of a download: some ranges of a blob's bytes, in a
+// file as long as the blob. It isn't verified: who publishes it has hashed all
+// of it. Its methods may be called by several goroutines, but for those that
+// end it.
 type Partial struct {
 	f     *os.File
 	path  string
 	place string // of the blob that it becomes
-	size  atomic.Int64
-	// prefix is the size at the time it was opened.
-	prefix int64
+
+	mu   sync.Mutex
+	have spans
+	note notes
 }
 
 // Partial opens the download of d, which the caller alone then holds; it waits
@@ -49,40 +51,74 @@ func (s *Store) Partial(ctx context.Context, d oci.Digest) (*Partial, error) {
 		f.Close()
 		return nil, fmt.Errorf("open download: %w", err)
 	}
-	p := &Partial{f: f, path: path, place: s.place(blobDir, d), prefix: st.Size()}
-	p.size.Store(st.Size())
+	p := &Partial{f: f, path: path, place: s.place(blobDir, d), note: notes{data: f, path: path + notesSuffix}}
+	if st.Size() == 0 {
+		p.note.remove() // of an earlier download
+	}
+	p.have = p.note.read().clip(st.Size())
 	return p, nil
 }
 
-// Size is the number of bytes kept.
-func (p *Partial) Size() int64 { return p.size.Load() }
+// File is the open file, of which only kept bytes mean something (Front, Missing).
+func (p *Partial) File() *os.File { return p.f }
 
-// Prefix reads the bytes that were kept when the partial was opened.
-func (p *Partial) Prefix() io.Reader { return io.NewSectionReader(p.f, 0, p.prefix) }
+// Size is the number of bytes kept.
+func (p *Partial) Size() int64 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.have.size()
+}
+
+// Front is how many bytes are there from the beginning on without a gap.
+func (p *Partial) Front() int64 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.have.front()
+}
+
+// Missing returns what lacks of a blob of size bytes, in order.
+func (p *Partial) Missing(size int64) []Span {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.have.missing(size)
+}
 
 // ReadAt reads kept bytes.
 func (p *Partial) ReadAt(b []byte, off int64) (int, error) { return p.f.ReadAt(b, off) }
 
-// File is the open file, of which only kept bytes mean something.
-func (p *Partial) File() *os.File { return p.f }
-
-// Write appends.
-func (p *Partial) Write(b []byte) (int, error) {
-	n, err := p.f.WriteAt(b, p.size.Load())
-	p.size.Add(int64(n))
-	return n, err
+// WriteAt keeps bytes. What is there already stays as it is, whatever b says,
+// since somebody may have read it.
+func (p *Partial) WriteAt(b []byte, off int64) (int, error) {
+	end := off + int64(len(b))
+	p.mu.Lock()
+	gaps := p.have.within(off, end)
+	p.mu.Unlock()
+	for _, g := range gaps {
+		n, err := p.f.WriteAt(b[g.From-off:g.To-off], g.From)
+		if n > 0 {
+			p.mu.Lock()
+			p.have = p.have.add(Span{g.From, g.From + int64(n)})
+			p.note.grown(int64(n), p.have)
+			p.mu.Unlock()
+		}
+		if err != nil {
+			return int(g.From-off) + n, err
+		}
+	}
+	return len(b), nil
 }
 
 // Reset forgets all bytes, which have proved wrong.
 func (p *Partial) Reset() error {
-	p.prefix = 0
-	p.size.Store(0)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.have = nil
+	p.note.remove()
 	return p.f.Truncate(0)
 }
 
-// Publish makes a complete download, whose digest the caller has verified, a
-// blob, and closes it. Name and content are durable once the file
-// system was synced: publish before Staging.Commit, which does that.
+// Publish makes a complete download, whose digest the caller has verified and
+// whose content was synced (Staging.Sync does that), a blob, and closes it.
 func (p *Partial) Publish() error {
 	if err := makeDir(filepath.Dir(p.place)); err != nil {
 		return fmt.Errorf("publish download: %w", err)
@@ -90,21 +126,31 @@ func (p *Partial) Publish() error {
 	if err := os.Rename(p.path, p.place); err != nil {
 		return fmt.Errorf("publish download: %w", err)
 	}
-	return p.Close()
+	p.note.remove()
+	return errors.Join(atomicfile.SyncDir(filepath.Dir(p.place)), p.close())
 }
 
 // Remove throws a download away, and closes it.
 func (p *Partial) Remove() error {
+	p.note.remove()
 	err := os.Remove(p.path)
 	if errors.Is(err, os.ErrNotExist) {
 		err = nil
 	}
-	return errors.Join(err, p.Close())
+	return errors.Join(err, p.close())
 }
 
 // Close keeps the bytes for the next try and lets others have them. It is
-// harmless after Remove or Close.
+// harmless after Remove or Publish or Close.
 func (p *Partial) Close() error {
+	p.mu.Lock()
+	p.note.say(p.have)
+	p.mu.Unlock()
+	return p.close()
+}
+
+func (p *Partial) close() error {
+	p.note.close()
 	if err := p.f.Close(); err != nil && !errors.Is(err, os.ErrClosed) {
 		return err
 	}

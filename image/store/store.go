@@ -5,7 +5,8 @@
 //	layer/sha256/<diff id>/  layer.json, the tree in diff/, and what it was in tree.gz
 //	image/sha256/<id>/       image.json, one directory an image
 //	name/<escaped name>      one JSON file a name
-//	partial/sha256-<hex>     downloads under way or interrupted
+//	partial/sha256-<hex>     downloads under way or interrupted, with gaps;
+//	                         .ranges behind the name: what of one is there
 //	staging/sha256-<hex>/    layers being unpacked; who unpacks holds a lock on it
 //	lock                     shared by who pulls, exclusive for the collector
 //
