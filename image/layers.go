@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"runtime"
 	"sort"
 	"sync"
+	"sync/atomic"
 	"syscall"
 
 	"loper.run/image/layer"
@@ -17,10 +19,6 @@ import (
 
 // ProgressState is what happens to a layer.
 type ProgressState = progress.State
-
-// downloads is how many layers come in at once. More gain nothing on a fast
-// line and are rude on a slow one.
-const downloads = 4
 
 // layers brings all layers in, several at once. The largest begin first: they
 // take longest, and would be alone at the end.
@@ -45,18 +43,14 @@ func (p *pull) layers(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	fetching := make(chan struct{}, downloads)
+	lines := newLines()
 	unpacking := make(chan struct{}, max(2, runtime.GOMAXPROCS(0)))
 	var wg sync.WaitGroup
 	for _, j := range jobs {
-		select {
-		case fetching <- struct{}{}:
-		case <-ctx.Done():
-		}
-		if ctx.Err() != nil {
+		if lines.take(ctx) != nil {
 			break
 		}
-		l := &layerPull{pull: p, desc: j.desc, diff: j.diff, opts: opts, fetching: fetching, unpacking: unpacking}
+		l := &layerPull{pull: p, desc: j.desc, diff: j.diff, opts: opts, lines: lines, unpacking: unpacking}
 		wg.Go(func() {
 			if err := l.run(ctx); err != nil {
 				// The others only follow the first that fails.
@@ -74,34 +68,67 @@ func (p *pull) layers(ctx context.Context) error {
 // layerPull is one layer on its way in.
 type layerPull struct {
 	*pull
-	desc                oci.Descriptor
-	diff                oci.Digest
-	opts                layer.Options
-	fetching, unpacking chan struct{} // slots; fetching is held at the start
+	desc      oci.Descriptor
+	diff      oci.Digest
+	opts      layer.Options
+	lines     *lines        // one is held at the start
+	unpacking chan struct{} // slots
 }
 
 func (l *layerPull) id() string { return l.desc.Digest.Short() }
 
 func (l *layerPull) run(ctx context.Context) error {
-	free := sync.OnceFunc(func() { <-l.fetching })
+	free := sync.OnceFunc(l.lines.give)
 	defer free()
-	for try := 1; ; try++ {
-		resumed, err := l.once(ctx, free)
-		if errors.Is(err, store.ErrPresent) {
-			l.show.Update(l.id(), progress.Exists, 0, 0)
-			return nil
-		}
+	err := l.fromStore(ctx)
+	for try := 1; errors.Is(err, os.ErrNotExist); try++ {
+		var resumed bool
+		resumed, err = l.once(ctx, free)
 		// What an earlier pull left may have rotted: begin anew, once.
 		var mismatch *oci.MismatchError
 		if errors.As(err, &mismatch) && resumed && try == 1 {
 			l.show.Update(l.id(), progress.Retrying, 0, 0)
-			continue
+			err = os.ErrNotExist
 		}
-		if err == nil {
-			l.show.Update(l.id(), progress.Complete, 0, 0)
-		}
+	}
+	switch {
+	case errors.Is(err, store.ErrPresent):
+		l.show.Update(l.id(), progress.Exists, 0, 0)
+		return nil
+	case err == nil:
+		l.show.Update(l.id(), progress.Complete, 0, 0)
+	}
+	return err
+}
+
+// fromStore unpacks a layer that is there as it came, but not unpacked. The
+// error is os.ErrNotExist when it has to be fetched.
+func (l *layerPull) fromStore(ctx context.Context) error {
+	blob, err := l.s.files.OpenBlob(l.desc.Digest)
+	if err != nil {
+		return os.ErrNotExist
+	}
+	defer blob.Close()
+	if st, err := blob.Stat(); err != nil || st.Size() != l.desc.Size {
+		return os.ErrNotExist
+	}
+	staging, err := l.s.files.BeginLayer(ctx, l.diff)
+	if err != nil {
 		return err
 	}
+	defer staging.Abort()
+	sp := newSpool(blob, l.desc.Size)
+	sp.finish(nil)
+	result, err := l.unpack(ctx, sp, new(atomic.Int64), staging)
+	var mismatch *oci.MismatchError
+	if errors.As(err, &mismatch) {
+		return os.ErrNotExist // a good one takes its place
+	}
+	if err != nil {
+		return err
+	}
+	_, err = staging.Commit(result.Bytes, result.Entries)
+	return err
 }
 
 // once fetches, verifies and unpacks the layer, all at the same time. It
@@ -124,7 +151,7 @@ func (l *layerPull) once(ctx context.Context, fetched func()) (resumed bool, err
 		}
 		part.Close()
 	}()
-	if part.Size() > l.desc.Size {
+	if part.End() > l.desc.Size {
 		if err := part.Reset(); err != nil {
 			return false, err
 		}
@@ -132,12 +159,13 @@ func (l *layerPull) once(ctx context.Context, fetched func()) (resumed bool, err
 	resumed = part.Size() > 0
 
 	ctx, cancel := context.WithCancelCause(ctx)
-	sp := newSpool(part)
+	sp := newSpool(part.File(), part.Front())
+	var used atomic.Int64
+	f := fetch{l: l, part: part, sp: sp, used: &used}
 	var wg sync.WaitGroup
 	wg.Go(func() {
 		defer fetched()
-		l.show.Update(l.id(), progress.Downloading, sp.length(), l.desc.Size)
-		_, err := l.client.Download(ctx, l.ref.Path, l.desc, sp.length(), &counter{l, sp})
+		err := f.run(ctx)
 		if err == nil {
 			l.show.Update(l.id(), progress.Downloaded, l.desc.Size, l.desc.Size)
 		}
@@ -150,17 +178,11 @@ func (l *layerPull) once(ctx context.Context, fetched func()) (resumed bool, err
 	}
 	defer stop(context.Canceled)
 
-	select {
-	case l.unpacking <- struct{}{}:
-		defer func() { <-l.unpacking }()
-	case <-ctx.Done():
-		return resumed, context.Cause(ctx)
-	}
-	result, err := l.unpack(ctx, sp, staging)
+	result, err := l.unpack(ctx, sp, &used, staging)
 	if err != nil {
 		var mismatch *oci.MismatchError
 		stop(err)
-		if errors.As(err, &mismatch) || isForeign(err) && sp.length() == l.desc.Size {
+		if errors.As(err, &mismatch) || isForeign(err) && part.Size() == l.desc.Size {
 			// A complete download that proved bad is bad the next time too.
 			err = errors.Join(err, part.Reset())
 		}
@@ -169,6 +191,10 @@ func (l *layerPull) once(ctx context.Context, fetched func()) (resumed bool, err
 	if w := result.Warning(); w != "" {
 		l.show.Message(l.id() + ": " + w)
 	}
+	// The blob and the layer appear when both are on the disk.
+	if err := staging.Sync(result.Bytes, result.Entries); err != nil {
+		return resumed, err
+	}
 	if err := part.Publish(); err != nil {
 		return resumed, err
 	}
@@ -176,23 +202,18 @@ func (l *layerPull) once(ctx context.Context, fetched func()) (resumed bool, err
 	return resumed, err
 }
 
-// counter shows the bytes that come in on their way to the file.
-type counter struct {
-	l  *layerPull
-	sp *spool
-}
-
-func (c *counter) Write(b []byte) (int, error) {
-	n, err := c.sp.Write(b)
-	c.l.show.Update(c.l.id(), progress.Downloading, c.sp.length(), c.l.desc.Size)
-	return n, err
-}
-
-// unpack unpacks the download while it grows.
-func (l *layerPull) unpack(ctx context.Context, sp *spool, staging *store.Staging) (layer.Result, error) {
-	src := layer.Source{File: sp.part.File(), Limit: sp.wait, Progress: func(used int64) {
+// unpack unpacks the download while it grows, once it is its turn.
+func (l *layerPull) unpack(ctx context.Context, sp *spool, used *atomic.Int64, staging *store.Staging) (layer.Result, error) {
+	select {
+	case l.unpacking <- struct{}{}:
+		defer func() { <-l.unpacking }()
+	case <-ctx.Done():
+		return layer.Result{}, context.Cause(ctx)
+	}
+	src := layer.Source{File: sp.file, Limit: sp.wait, Progress: func(n int64) {
+		used.Store(n)
 		if sp.length() == l.desc.Size {
-			l.show.Update(l.id(), progress.Extracting, used, l.desc.Size)
+			l.show.Update(l.id(), progress.Extracting, n, l.desc.Size)
 		}
 	}}
 	return l.s.unpackSource(ctx, src, &spoolReader{ctx: ctx, s: sp}, l.desc, l.diff, staging, l.opts)

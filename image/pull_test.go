@@ -262,7 +262,7 @@ func TestPullRottenPart(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := part.Write(make([]byte, 100_000)); err != nil {
+	if _, err := part.WriteAt(make([]byte, 100_000), 0); err != nil {
 		t.Fatal(err)
 	}
 	part.Close()

@@ -3,44 +3,46 @@ package image
 import (
 	"context"
 	"io"
+	"os"
 	"sync"
-
-	"loper.run/image/store"
 )
 
 // spool joins a download to its unpacking through the partial file: the
 // download runs ahead as far as the network lets it, and what it wrote is still
 // in the page cache when it is read back.
 type spool struct {
-	part *store.Partial
+	file *os.File
 
 	mu   sync.Mutex
 	more sync.Cond
-	size int64 // bytes in the file
+	size int64 // bytes from the beginning on, without a gap
 	done bool  // nothing follows
 	err  error // why not
 }
 
-func newSpool(part *store.Partial) *spool {
-	s := &spool{part: part, size: part.Size()}
+func newSpool(file *os.File, size int64) *spool {
+	s := &spool{file: file, size: size}
 	s.more.L = &s.mu
 	return s
 }
 
-// Write appends to the file and wakes the reader.
-func (s *spool) Write(b []byte) (int, error) {
-	n, err := s.part.Write(b)
+// grow tells readers how far the file goes by now.
+func (s *spool) grow(size int64) {
 	s.mu.Lock()
-	s.size += int64(n)
+	grown := size > s.size
+	s.size = max(s.size, size)
 	s.mu.Unlock()
-	s.more.Broadcast()
-	return n, err
+	if grown {
+		s.more.Broadcast()
+	}
 }
 
 // finish ends the stream; with an error the reader gets that in place of io.EOF.
 func (s *spool) finish(err error) {
 	s.mu.Lock()
-	s.done, s.err = true, err
+	if !s.done {
+		s.done, s.err = true, err
+	}
 	s.mu.Unlock()
 	s.more.Broadcast()
 }
@@ -86,7 +88,7 @@ func (r *spoolReader) Read(b []byte) (int, error) {
 	if n := end - r.off; n < int64(len(b)) {
 		b = b[:n]
 	}
-	n, err := r.s.part.ReadAt(b, r.off)
+	n, err := r.s.file.ReadAt(b, r.off)
 	r.off += int64(n)
 	if err == io.EOF && n > 0 {
 		err = nil

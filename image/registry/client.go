@@ -77,6 +77,7 @@ type request struct {
 	accept  []string
 	header  http.Header // further ones
 	offset  int64       // first byte wanted
+	end     int64       // the byte after the last one wanted; 0 is all
 	actions string      // of the token's scope; "" is pull
 	from    string      // another repository to read from, for a mount
 
@@ -235,7 +236,9 @@ func (c *Client) build(ctx context.Context, base *url.URL, r *request) (*http.Re
 	for _, a := range r.accept {
 		req.Header.Add("Accept", a)
 	}
-	if r.offset > 0 {
+	if r.end > 0 {
+		req.Header.Set("Range", fmt.Sprintf("bytes=%d-%d", r.offset, r.end-1))
+	} else if r.offset > 0 {
 		req.Header.Set("Range", fmt.Sprintf("bytes=%d-", r.offset))
 	}
 	if r.body != nil {

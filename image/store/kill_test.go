@@ -84,7 +84,7 @@ func pull(ctx context.Context, s *Store, what string) error {
 		if err != nil {
 			return err
 		}
-		if _, err := p.Write(make([]byte, 10000)); err != nil {
+		if _, err := p.WriteAt(make([]byte, 10000), 0); err != nil {
 			return err
 		}
 		for i := range layerFiles {

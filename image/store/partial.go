@@ -76,6 +76,16 @@ func (p *Partial) Front() int64 {
 	return p.have.front()
 }
 
+// End is where the last byte that is there ends.
+func (p *Partial) End() int64 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(p.have) == 0 {
+		return 0
+	}
+	return p.have[len(p.have)-1].To
+}
+
 // Missing returns what lacks of a blob of size bytes, in order.
 func (p *Partial) Missing(size int64) []Span {
 	p.mu.Lock()
