@@ -70,17 +70,17 @@ func paramValue(s string) (value, rest string) {
 
 // login makes the Authorization header for a request's scopes. used is the one
 // that was refused: when another request has logged in since, its is taken.
-func (c *Client) login(ctx context.Context, r *request, used string, challenges []challenge) error {
-	c.logins.Lock()
-	defer c.logins.Unlock()
+func (e *endpoint) login(ctx context.Context, r *request, used string, challenges []challenge) error {
+	e.logins.Lock()
+	defer e.logins.Unlock()
 	key := r.key()
-	if now := c.authorization(key); now != "" && now != used {
+	if now := e.authorization(key); now != "" && now != used {
 		return nil
 	}
 	var cred Credential
-	if c.Credentials != nil {
+	if e.c.Credentials != nil {
 		var err error
-		if cred, err = c.Credentials(c.domain, r.path); err != nil {
+		if cred, err = e.c.Credentials(e.domain, r.path); err != nil {
 			return err
 		}
 	}
@@ -88,7 +88,7 @@ func (c *Client) login(ctx context.Context, r *request, used string, challenges 
 	for _, ch := range challenges {
 		switch {
 		case ch.scheme == "bearer" && header == "":
-			t, err := c.token(ctx, r.scopes(), ch, cred)
+			t, err := e.token(ctx, r.scopes(), ch, cred)
 			if err != nil {
 				return err
 			}
@@ -98,11 +98,11 @@ func (c *Client) login(ctx context.Context, r *request, used string, challenges 
 		}
 	}
 	if header == "" {
-		return &StatusError{Op: r.String(), Host: c.domain, Status: http.StatusUnauthorized, Anonymous: cred == Credential{}}
+		return &StatusError{Op: r.String(), Host: e.domain, Status: http.StatusUnauthorized, Anonymous: cred == Credential{}}
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.auth[key] = header
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.auth[key] = header
 	return nil
 }
 
@@ -112,16 +112,17 @@ func basic(cred Credential) string {
 
 // token asks the registry's token server for what the scopes say. They are what
 // we need, not what the challenge says.
-func (c *Client) token(ctx context.Context, scopes []string, ch challenge, cred Credential) (string, error) {
+func (e *endpoint) token(ctx context.Context, scopes []string, ch challenge, cred Credential) (string, error) {
 	if cred.RegistryToken != "" {
 		return cred.RegistryToken, nil
 	}
 	realm, err := url.Parse(ch.params["realm"])
 	if err != nil || realm.Host == "" || realm.User != nil {
-		return "", fmt.Errorf("registry %s: its token server %.200q is no address", c.domain, ch.params["realm"])
+		return "", fmt.Errorf("registry %s: its token server %.200q is no address", e.domain, ch.params["realm"])
 	}
-	if realm.Scheme != "https" && !(realm.Scheme == "http" && isLoopback(realm.Hostname()) && isLoopback(c.base().Hostname())) {
-		return "", fmt.Errorf("registry %s: its token server %s is refused: only HTTPS is safe for credentials", c.domain, origin(realm))
+	local := isLoopback(realm.Hostname()) && isLoopback(e.base().Hostname())
+	if realm.Scheme != "https" && !(realm.Scheme == "http" && (local || e.lenient(realm.Host))) {
+		return "", fmt.Errorf("registry %s: its token server %s is refused: only HTTPS is safe for credentials", e.domain, origin(realm))
 	}
 	form := url.Values{}
 	if len(scopes) > 0 {
@@ -156,14 +157,22 @@ func (c *Client) token(ctx context.Context, scopes []string, ch challenge, cred 
 	if err != nil {
 		return "", err
 	}
-	return c.askToken(req, cred == Credential{})
+	return e.askToken(req, cred == Credential{})
 }
 
-func (c *Client) askToken(req *http.Request, anonymous bool) (string, error) {
-	req.Header.Set("User-Agent", c.userAgent())
-	rt := c.foreign
-	if req.URL.Host == c.host {
-		rt = c.own
+func (e *endpoint) askToken(req *http.Request, anonymous bool) (string, error) {
+	// All of it is one small answer.
+	ctx, cancel := context.WithTimeout(req.Context(), 2*e.c.stall())
+	defer cancel()
+	req = req.WithContext(ctx)
+	req.Header.Set("User-Agent", e.c.userAgent())
+	rt := e.own
+	if req.URL.Host != e.host {
+		// A private authority vouches for the whole site.
+		var err error
+		if rt, err = e.foreign.transport(req.URL.Host, e.certs.roots); err != nil {
+			return "", fmt.Errorf("token server %s: %w", origin(req.URL), err)
+		}
 	}
 	// No redirects: the request may hold a password.
 	resp, err := rt.RoundTrip(req)

@@ -38,8 +38,10 @@ func (c *Client) Manifest(ctx context.Context, ref reference.Reference) (body []
 		}
 		defer resp.Body.Close()
 		mediaType = resp.Header.Get("Content-Type")
-		body, err = readBounded(resp, oci.MaxManifest)
-		return false, err
+		if body, err = readBounded(resp, oci.MaxManifest); err == nil {
+			digest, err = verify(resp, body, ref.Digest)
+		}
+		return false, c.blame(resp, err)
 	})
 	var status *StatusError
 	if errors.As(err, &status) && status.Status == http.StatusNotFound {
@@ -47,19 +49,29 @@ func (c *Client) Manifest(ctx context.Context, ref reference.Reference) (body []
 	} else if errors.As(err, &status) && status.Op != "" {
 		status.Op = ref.Path
 	}
+	var mismatch *oci.MismatchError
+	if errors.As(err, &mismatch) {
+		err = fmt.Errorf("manifest of %s: %w", ref.Familiar(), err)
+	}
 	if err != nil {
 		return nil, "", oci.Digest{}, err
 	}
-	digest = oci.FromBytes(body)
-	if !ref.Digest.IsZero() {
-		h := ref.Digest.Hash()
-		h.Write(body)
-		if err := ref.Digest.Verify(h); err != nil {
-			return nil, "", oci.Digest{}, fmt.Errorf("manifest of %s: %w", ref.Familiar(), err)
-		}
-		digest = ref.Digest
-	}
 	return body, mediaType, digest, nil
+}
+
+// verify checks a manifest against the digest that was asked for, or else the
+// one that the registry says it has, and returns it.
+func verify(resp *http.Response, body []byte, want oci.Digest) (oci.Digest, error) {
+	d := want
+	if d.IsZero() {
+		var err error
+		if d, err = oci.Parse(resp.Header.Get("Docker-Content-Digest")); err != nil {
+			return oci.FromBytes(body), nil // it need not say (distribution-spec, pulling manifests)
+		}
+	}
+	h := d.Hash()
+	h.Write(body)
+	return d, d.Verify(h)
 }
 
 // Digest asks what a tag stands for now, which costs less than the manifest and
@@ -95,21 +107,21 @@ func (c *Client) Small(ctx context.Context, path string, d oci.Descriptor, limit
 			return false, err
 		}
 		defer resp.Body.Close()
-		body, err = readBounded(resp, limit)
-		return false, err
+		if body, err = readBounded(resp, limit); err == nil {
+			err = verifyBlob(body, d)
+		}
+		return false, c.blame(resp, err)
 	})
-	if err != nil {
-		return nil, err
-	}
+	return body, err
+}
+
+func verifyBlob(body []byte, d oci.Descriptor) error {
 	if int64(len(body)) != d.Size {
-		return nil, fmt.Errorf("blob %s has %d bytes, its descriptor says %d", d.Digest, len(body), d.Size)
+		return fmt.Errorf("blob %s: %w: %d bytes, its descriptor says %d", d.Digest, errWrongSize, len(body), d.Size)
 	}
 	h := d.Digest.Hash()
 	h.Write(body)
-	if err := d.Digest.Verify(h); err != nil {
-		return nil, err
-	}
-	return body, nil
+	return d.Digest.Verify(h)
 }
 
 func readBounded(resp *http.Response, limit int64) ([]byte, error) {
@@ -164,7 +176,7 @@ func (c *Client) retry(ctx context.Context, f func() (progress bool, err error))
 		if progress {
 			try, pause = 1, first
 		}
-		wait, ok := c.retryable(err)
+		wait, ok := retryable(err)
 		if !ok || try >= maxTries || ctx.Err() != nil {
 			return tried(err, try)
 		}
@@ -187,12 +199,21 @@ func tried(err error, n int) error {
 }
 
 // retryable reports whether err may go away, and how long the registry asked to wait.
-func (c *Client) retryable(err error) (time.Duration, bool) {
+func retryable(err error) (time.Duration, bool) {
+	var several *sourcesError
 	var status *StatusError
 	var local *localError
 	var broken *cutError
+	var refused *wrapped
+	var lied *blamed
 	switch {
-	case errors.As(err, &local), errors.Is(err, errTooLarge), errors.Is(err, errWrongSize), errors.Is(err, context.Canceled):
+	case errors.As(err, &local), errors.Is(err, context.Canceled):
+		return 0, false
+	case errors.As(err, &lied):
+		return 0, true
+	case errors.As(err, &several):
+		return several.retryable()
+	case errors.Is(err, errTooLarge), errors.Is(err, errWrongSize):
 		return 0, false
 	case errors.As(err, &status):
 		if status.Retry > time.Minute {
@@ -202,11 +223,8 @@ func (c *Client) retryable(err error) (time.Duration, bool) {
 	case errors.As(err, &broken), errors.Is(err, errStalled), errors.Is(err, errUnwanted), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.EOF),
 		errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
 		return 0, true
-	case errors.Is(err, syscall.ECONNREFUSED):
-		// One that never answered is down; one that did is restarting.
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		return 0, c.reached
+	case errors.As(err, &refused) && refused.again:
+		return 0, true
 	}
 	return 0, isTimeout(err)
 }

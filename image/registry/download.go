@@ -64,7 +64,7 @@ func (t *transfer) run(ctx context.Context) error {
 	})
 }
 
-func (t *transfer) once(ctx context.Context) error {
+func (t *transfer) once(ctx context.Context) (err error) {
 	r := request{path: t.path, what: "blobs/" + t.d.Digest.String()}
 	if !t.whole {
 		r.offset = t.at
@@ -80,7 +80,10 @@ func (t *transfer) once(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	defer resp.Body.Close()
+	defer func() {
+		resp.Body.Close()
+		err = t.c.blame(resp, err)
+	}()
 	skip, err := t.begins(resp, r.offset > 0 || r.end > 0)
 	if err != nil {
 		return err

@@ -64,17 +64,17 @@ func (e *StatusError) Is(target error) bool {
 	return false
 }
 
-func (c *Client) statusError(r request, resp *http.Response) error {
+func (e *endpoint) statusError(r request, resp *http.Response) error {
 	defer resp.Body.Close()
-	c.mu.Lock()
-	anonymous := c.auth[r.key()] == ""
+	e.mu.Lock()
+	anonymous := e.auth[r.key()] == ""
 	if resp.StatusCode == http.StatusUnauthorized {
-		delete(c.auth, r.key()) // whoever tries again logs in anew
+		delete(e.auth, r.key()) // whoever tries again logs in anew
 	}
-	c.mu.Unlock()
+	e.mu.Unlock()
 	host := resp.Request.URL.Host
-	if host == c.host {
-		host = c.domain
+	if host == e.host {
+		host = e.domain
 	}
 	return &StatusError{Op: r.String(), Host: host, Status: resp.StatusCode, Anonymous: anonymous, Retry: retryAfter(resp), Detail: detail(resp)}
 }
@@ -114,8 +114,8 @@ func clean(s string) string {
 
 func retryAfter(resp *http.Response) time.Duration {
 	h := resp.Header.Get("Retry-After")
-	if s, err := strconv.Atoi(h); err == nil && s >= 0 {
-		return time.Duration(s) * time.Second
+	if s, err := strconv.ParseUint(h, 10, 64); err == nil {
+		return time.Duration(min(s, 1<<31)) * time.Second
 	}
 	if t, err := http.ParseTime(h); err == nil {
 		return max(0, time.Until(t))
@@ -124,31 +124,34 @@ func retryAfter(resp *http.Response) time.Duration {
 }
 
 // explain puts a failed connection into one line that says what to do.
-func (c *Client) explain(err error) error {
+func (e *endpoint) explain(err error) error {
 	var authority x509.UnknownAuthorityError
 	var hostname x509.HostnameError
 	var invalid x509.CertificateInvalidError
 	var record tls.RecordHeaderError
 	var dns *net.DNSError
-	prefix := "registry " + c.domain + ": "
+	prefix := "registry " + e.domain + ": "
 	switch {
 	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded) && !isTimeout(err):
 		return err
 	case errors.As(err, &authority):
-		return &wrapped{fmt.Sprintf("%sits certificate is signed by an unknown authority: put the authority's certificate into /etc/containers/certs.d/%s/ca.crt", prefix, c.host), err}
+		return &wrapped{fmt.Sprintf("%sits certificate is signed by an unknown authority: put the authority's certificate into /etc/containers/certs.d/%s/ca.crt", prefix, e.host), err, false}
 	case errors.As(err, &hostname), errors.As(err, &invalid):
 		return fmt.Errorf("%sits certificate is not valid for it: %w", prefix, innermost(err))
 	case errors.Is(err, http.ErrSchemeMismatch), errors.As(err, &record):
-		return &wrapped{prefix + "it speaks plain HTTP, which is used with loopback addresses only: give it a certificate, or reach it through a tunnel on localhost", err}
+		return &wrapped{prefix + "it speaks plain HTTP, which is used with loopback addresses only: give it a certificate, reach it through a tunnel on localhost, or set insecure = true for it in registries.conf", err, false}
 	case errors.Is(err, syscall.ECONNREFUSED):
-		return &wrapped{fmt.Sprintf("%sconnection refused by %s: is it running?", prefix, c.host), err}
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		// One that never answered is down; one that did is restarting.
+		return &wrapped{fmt.Sprintf("%sconnection refused by %s: is it running?", prefix, e.host), err, e.reached}
 	case errors.As(err, &dns):
 		if dns.IsNotFound {
-			return &wrapped{fmt.Sprintf("%sno such host %s", prefix, dns.Name), err}
+			return &wrapped{fmt.Sprintf("%sno such host %s", prefix, dns.Name), err, false}
 		}
-		return &wrapped{fmt.Sprintf("%slooking up %s failed: %s", prefix, dns.Name, dns.Err), err}
+		return &wrapped{fmt.Sprintf("%slooking up %s failed: %s", prefix, dns.Name, dns.Err), err, false}
 	case isTimeout(err):
-		return &wrapped{prefix + "it did not answer in time", err}
+		return &wrapped{prefix + "it did not answer in time", err, false}
 	}
 	return fmt.Errorf("%s%w", prefix, innermost(err))
 }
@@ -178,6 +181,7 @@ func isTimeout(err error) bool {
 type wrapped struct {
 	text  string
 	cause error
+	again bool // it may work if tried again
 }
 
 func (w *wrapped) Error() string { return w.text }

@@ -337,7 +337,7 @@ func TestCertificates(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(certs, "ca.crt"), []byte("x"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	_, err = New(host(srv))
+	_, err = client(t, host(srv)).Small(t.Context(), "a", d, 1000)
 	wantError(t, err, "ca.crt", "no certificate")
 }
 

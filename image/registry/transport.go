@@ -2,15 +2,12 @@ package registry
 
 import (
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"net/netip"
-	"os"
-	"path/filepath"
 	"strings"
 	"sync"
 	"syscall"
@@ -42,12 +39,21 @@ func (s *schemes) CloseIdleConnections() {
 	s.plain.CloseIdleConnections()
 }
 
-func secureTransport(conf *tls.Config) *schemes {
+// newSchemes makes transports for one host. An insecure one may speak plain HTTP
+// from anywhere, by a proxy too.
+func newSchemes(conf *tls.Config, insecure bool) *schemes {
 	secure := transport(&net.Dialer{Timeout: 15 * time.Second, KeepAlive: 30 * time.Second})
 	secure.Proxy = http.ProxyFromEnvironment
 	secure.TLSClientConfig = conf
 	secure.ForceAttemptHTTP2 = true
-	plain := transport(&net.Dialer{Timeout: 15 * time.Second, Control: onlyLoopback})
+	dialer := &net.Dialer{Timeout: 15 * time.Second, Control: onlyLoopback}
+	if insecure {
+		dialer.Control = nil
+	}
+	plain := transport(dialer)
+	if insecure {
+		plain.Proxy = http.ProxyFromEnvironment
+	}
 	return &schemes{secure, plain}
 }
 
@@ -58,7 +64,9 @@ func transport(d *net.Dialer) *http.Transport {
 		ResponseHeaderTimeout: time.Minute,
 		ExpectContinueTimeout: time.Second,
 		IdleConnTimeout:       30 * time.Second,
-		MaxIdleConnsPerHost:   8,
+		// Bytes of one header; a token in a redirect's address may be long.
+		MaxResponseHeaderBytes: 256 << 10,
+		MaxIdleConnsPerHost:    8,
 		// A layer's compression is content, not transport.
 		DisableCompression: true,
 		ReadBufferSize:     128 << 10,
@@ -70,59 +78,6 @@ func onlyLoopback(_, address string, _ syscall.RawConn) error {
 	ap, err := netip.ParseAddrPort(address)
 	if err != nil || !ap.Addr().IsLoopback() {
 		return fmt.Errorf("plain HTTP to %s is refused: it is no loopback address", address)
-	}
-	return nil
-}
-
-// ownTransport trusts and shows what certs.d says for the host: *.crt are
-// authorities, NAME.cert with NAME.key a certificate of the client.
-func ownTransport(host string) (*schemes, error) {
-	dirs := []string{"/etc/containers/certs.d", "/etc/docker/certs.d"}
-	if conf, err := os.UserConfigDir(); err == nil {
-		dirs = append(dirs, filepath.Join(conf, "containers/certs.d"))
-	}
-	var conf *tls.Config
-	for _, dir := range dirs {
-		dir = filepath.Join(dir, host)
-		entries, err := os.ReadDir(dir)
-		if err != nil {
-			continue // missing, or not for us to read
-		}
-		if conf == nil {
-			conf = &tls.Config{}
-		}
-		for _, e := range entries {
-			if err := addCertificate(conf, filepath.Join(dir, e.Name())); err != nil {
-				return nil, fmt.Errorf("certificates of registry %s: %w", host, err)
-			}
-		}
-	}
-	return secureTransport(conf), nil
-}
-
-func addCertificate(conf *tls.Config, path string) error {
-	switch filepath.Ext(path) {
-	case ".crt":
-		pem, err := os.ReadFile(path)
-		if err != nil {
-			return err
-		}
-		if conf.RootCAs == nil {
-			pool, err := x509.SystemCertPool()
-			if err != nil {
-				pool = x509.NewCertPool()
-			}
-			conf.RootCAs = pool
-		}
-		if !conf.RootCAs.AppendCertsFromPEM(pem) {
-			return fmt.Errorf("%s: has no certificate", path)
-		}
-	case ".cert":
-		pair, err := tls.LoadX509KeyPair(path, strings.TrimSuffix(path, "cert")+"key")
-		if err != nil {
-			return err
-		}
-		conf.Certificates = append(conf.Certificates, pair)
 	}
 	return nil
 }
@@ -140,10 +95,16 @@ func speaksHTTP(err error) bool { return errors.Is(err, http.ErrSchemeMismatch) 
 // errStalled is the cause when a body stopped coming.
 var errStalled = errors.New("the registry sent nothing for too long")
 
-// watched fails the request when no byte has come for a while.
+// leastRate is how many bytes a second a body must bring to be worth waiting for.
+const leastRate = 64
+
+// watched fails the request when too little has come for a while: nothing, or
+// so few bytes that somebody only wants to keep us busy.
 type watched struct {
 	body   io.ReadCloser
 	limit  time.Duration
+	left   time.Duration // until need bytes must have come
+	need   int64
 	timer  *time.Timer
 	cancel func(error)
 	fired  chan struct{}
@@ -151,6 +112,7 @@ type watched struct {
 
 func watch(body io.ReadCloser, limit time.Duration, cancel func(error)) *watched {
 	w := &watched{body: body, limit: limit, cancel: cancel, fired: make(chan struct{})}
+	w.renew()
 	w.timer = time.AfterFunc(limit, func() {
 		close(w.fired)
 		cancel(errStalled)
@@ -158,11 +120,20 @@ func watch(body io.ReadCloser, limit time.Duration, cancel func(error)) *watched
 	return w
 }
 
+func (w *watched) renew() {
+	w.left, w.need = w.limit, max(1, int64(w.limit.Seconds()*leastRate))
+}
+
 func (w *watched) Read(p []byte) (int, error) {
-	w.timer.Reset(w.limit)
+	begin := time.Now()
+	w.timer.Reset(w.left)
 	n, err := w.body.Read(p)
 	// The clock stands while the reader is busy with what it got.
 	w.timer.Stop()
+	w.left -= time.Since(begin)
+	if w.need -= int64(n); w.need <= 0 {
+		w.renew()
+	}
 	if err != nil && err != io.EOF {
 		select {
 		case <-w.fired:

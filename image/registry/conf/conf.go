@@ -4,6 +4,8 @@
 // containers-registries.conf(5) and containers-registries.conf.d(5).
 package conf
 
+import "fmt"
+
 // Config is what all files say together. The zero value says nothing.
 type Config struct {
 	Registries  []Registry
@@ -79,4 +81,12 @@ func (r *Registry) PullMirrors(byDigest bool) []Mirror {
 		}
 	}
 	return usable
+}
+
+// Where is the file and line of the table, for messages.
+func (r *Registry) Where() string {
+	if r.Line == 0 {
+		return r.File
+	}
+	return fmt.Sprintf("%s, line %d", r.File, r.Line)
 }

@@ -8,8 +8,10 @@ func (c *Config) Find(name string) *Registry {
 	var best *Registry
 	longest := 0
 	for i := range c.Registries {
-		if n := matched(name, c.Registries[i].Prefix); n > longest {
-			best, longest = &c.Registries[i], n
+		r := &c.Registries[i]
+		// All wildcards that match end at the same place.
+		if n := matched(name, r.Prefix); n > longest || n > 0 && n == longest && len(r.Prefix) > len(best.Prefix) {
+			best, longest = r, n
 		}
 	}
 	return best
@@ -20,11 +22,11 @@ func (c *Config) Find(name string) *Registry {
 func matched(name, prefix string) int {
 	if domain, ok := strings.CutPrefix(prefix, "*"); ok {
 		host, _, _ := strings.Cut(name, "/")
-		i := strings.Index(host, domain)
-		if i < 0 {
+		host, _, _ = strings.Cut(host, ":")
+		if !strings.HasSuffix(host, domain) {
 			return 0
 		}
-		return ended(name, i+len(domain))
+		return len(host)
 	}
 	if !strings.HasPrefix(name, prefix) {
 		return 0

@@ -91,4 +91,3 @@ func aliasFile() string {
 	}
 	return filepath.Join(dir, "containers/short-name-aliases.conf")
 }
-
