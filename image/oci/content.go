@@ -93,3 +93,26 @@ func (m *Manifest) CheckLayers() error {
 func (d Descriptor) IsForeign() bool {
 	return strings.HasPrefix(d.MediaType, typeForeignLayer) || strings.Contains(d.MediaType, ".layer.nondistributable.v1.")
 }
+
+// Subject is the manifest that the document refers to, or nil.
+func (d *Document) Subject() *Descriptor {
+	if d.Index != nil {
+		return d.Index.Subject
+	}
+	return d.Manifest.Subject
+}
+
+// AsReferrer describes the document, which has that digest and size, as a list
+// of its subject's referrers does (distribution specification, "Listing Referrers").
+func (d *Document) AsReferrer(digest Digest, size int64) Descriptor {
+	r := Descriptor{MediaType: d.MediaType, Digest: digest, Size: size}
+	switch {
+	case d.Index != nil:
+		r.ArtifactType, r.Annotations = d.Index.ArtifactType, d.Index.Annotations
+	case d.Manifest.ArtifactType != "":
+		r.ArtifactType, r.Annotations = d.Manifest.ArtifactType, d.Manifest.Annotations
+	default:
+		r.ArtifactType, r.Annotations = d.Manifest.Config.MediaType, d.Manifest.Annotations
+	}
+	return r
+}

@@ -12,6 +12,7 @@ import (
 	"context"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"loper.run/image/oci"
@@ -46,6 +47,9 @@ type Client struct {
 	chains    map[string]*chain    // by repository
 	served    map[string][]*source // by "blobs/" and digest
 	warned    map[string]bool
+
+	// noSingle is set once the registry didn't take a blob in one request.
+	noSingle atomic.Bool
 }
 
 // New returns a client for the registry that image names call domain. It reads

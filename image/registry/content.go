@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"net"
 	"net/http"
 	"strings"
 	"syscall"
@@ -206,10 +207,11 @@ func retryable(err error) (time.Duration, bool) {
 	var broken *cutError
 	var refused *wrapped
 	var lied *blamed
+	var again *againError
 	switch {
 	case errors.As(err, &local), errors.Is(err, context.Canceled):
 		return 0, false
-	case errors.As(err, &lied):
+	case errors.As(err, &lied), errors.As(err, &again):
 		return 0, true
 	case errors.As(err, &several):
 		return several.retryable()
@@ -221,7 +223,7 @@ func retryable(err error) (time.Duration, bool) {
 		}
 		return status.Retry, status.Status == http.StatusTooManyRequests || status.Status == http.StatusRequestTimeout || status.Status >= 500 && status.Status != http.StatusNotImplemented
 	case errors.As(err, &broken), errors.Is(err, errStalled), errors.Is(err, errUnwanted), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.EOF),
-		errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
+		errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE), errors.Is(err, net.ErrClosed):
 		return 0, true
 	case errors.As(err, &refused) && refused.again:
 		return 0, true
