@@ -47,6 +47,8 @@ type Image struct {
 	DiffIDs []oci.Digest // layers, lowest first
 	Layers  []string     // their absolute directories, lowest first
 	Builtin string       // "", "host" or "hello"
+	// PulledAs is the full name that a pull just found it by.
+	PulledAs string
 }
 
 // Open opens the store below root, making it when it is missing.

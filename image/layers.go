@@ -84,9 +84,10 @@ func (l *layerPull) run(ctx context.Context) error {
 	for try := 1; errors.Is(err, os.ErrNotExist); try++ {
 		var resumed bool
 		resumed, err = l.once(ctx, free)
-		// What an earlier pull left may have rotted: begin anew, once.
+		// What an earlier pull left may have rotted, and a mirror may lie: begin
+		// anew, without it.
 		var mismatch *oci.MismatchError
-		if errors.As(err, &mismatch) && resumed && try == 1 {
+		if errors.As(err, &mismatch) && (resumed && try == 1 || l.client.Distrust(l.desc.Digest)) {
 			l.show.Update(l.id(), progress.Retrying, 0, 0)
 			err = os.ErrNotExist
 		}

@@ -8,6 +8,7 @@ import (
 	"loper.run/image/oci"
 	"loper.run/image/reference"
 	"loper.run/image/registry"
+	"loper.run/image/registry/conf"
 	"loper.run/image/store"
 	"loper.run/internal/version"
 )
@@ -16,6 +17,9 @@ import (
 type PullOptions struct {
 	Platform string   // os/arch[/variant]; "" is the host's
 	Progress Progress // nil is quiet; Pull doesn't close it
+	// Choose asks which of several full names a short one means; nil is that
+	// nobody can be asked.
+	Choose func(short string, names []string) (int, error)
 }
 
 // pull is one image on its way in.
@@ -42,10 +46,36 @@ func (s *Store) Pull(ctx context.Context, name string, o PullOptions) (*Image, e
 	if name == Host || name == Hello {
 		return s.Resolve(name)
 	}
-	ref, err := reference.Parse(name)
+	if _, err := oci.ParsePlatform(o.Platform); err != nil {
+		return nil, err
+	}
+	if o.Progress == nil {
+		o.Progress = quiet{}
+	}
+	refs, chosen, err := candidates(name, o.Choose)
 	if err != nil {
 		return nil, err
 	}
+	var failed error
+	for _, ref := range refs {
+		img, err := s.pullRef(ctx, ref, o)
+		if err == nil {
+			if chosen {
+				err = conf.Remember(name, ref.Name())
+			}
+			return img, err
+		}
+		if failed != nil {
+			err = fmt.Errorf("%w; %w", failed, err)
+		}
+		if failed = err; ctx.Err() != nil {
+			break
+		}
+	}
+	return nil, failed
+}
+
+func (s *Store) pullRef(ctx context.Context, ref reference.Reference, o PullOptions) (*Image, error) {
 	if !ref.Digest.IsZero() {
 		ref.Tag = "" // the digest decides
 	}
@@ -54,20 +84,18 @@ func (s *Store) Pull(ctx context.Context, name string, o PullOptions) (*Image, e
 	if err != nil {
 		return nil, err
 	}
-	if o.Progress == nil {
-		o.Progress = quiet{}
-	}
 	client, err := registry.New(ref.Domain)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("pull %s: %w", ref.Familiar(), err)
 	}
 	defer client.Close()
-	client.UserAgent, client.Credentials = "loper/"+version.String(), registry.FileCredentials
+	client.UserAgent, client.Credentials, client.Warn = "loper/"+version.String(), registry.FileCredentials, o.Progress.Message
 	p := &pull{s: s, ref: ref, client: client, show: o.Progress}
 	img, err := p.run(ctx, platform, o.Platform != "")
 	if err != nil {
 		return nil, fmt.Errorf("pull %s: %w", ref.Familiar(), err)
 	}
+	img.PulledAs = ref.String()
 	return img, nil
 }
 

@@ -16,6 +16,7 @@ import (
 // Tag gives the image behind source another name, taking it from the image
 // that had it.
 func (s *Store) Tag(source, target string) error {
+	source = s.longName(source)
 	img, err := s.Resolve(source)
 	if err != nil {
 		return err
@@ -84,6 +85,7 @@ func (s *Store) RemoveFor(name, platform string, force bool, users func(id oci.D
 	if name == Host || name == Hello {
 		return nil, nil, fmt.Errorf("image %s is built in", name)
 	}
+	name = s.longName(name)
 	if n, ok := s.list(name); ok && platform == "" {
 		if err := s.files.DeleteName(n.Name); err != nil {
 			return nil, nil, err

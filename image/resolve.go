@@ -119,11 +119,8 @@ func (s *Store) find(name string) (oci.Digest, error) {
 func (s *Store) findAll(name string) ([]oci.Digest, error) {
 	if ref, err := reference.Parse(name); err == nil {
 		n, err := s.lookup(ref)
-		if err == nil && n.Image.IsZero() {
-			return nil, fmt.Errorf("%w: %.300s is a list, and none of its images is here", ErrNotFound, name)
-		}
 		if err == nil {
-			return n.Images(), nil
+			return imagesOf(name, n)
 		}
 		if !isNotExist(err) {
 			return nil, err
@@ -132,19 +129,29 @@ func (s *Store) findAll(name string) ([]oci.Digest, error) {
 		return nil, err
 	}
 	prefix := withoutAlgorithm(name)
-	if !isIDPrefix(prefix) {
-		return nil, notFound(name)
+	if isIDPrefix(prefix) {
+		ids, err := s.files.FindImages(prefix)
+		if len(ids) > 1 {
+			err = fmt.Errorf("image id %s is ambiguous: %d images begin so", prefix, len(ids))
+		}
+		if err != nil || len(ids) == 1 {
+			return ids, err
+		}
 	}
-	ids, err := s.files.FindImages(prefix)
-	switch {
-	case err != nil:
+	// Last, since only now configuration has to be read.
+	_, n, err := s.lookupShort(name)
+	if err != nil {
 		return nil, err
-	case len(ids) == 0:
-		return nil, notFound(name)
-	case len(ids) > 1:
-		return nil, fmt.Errorf("image id %s is ambiguous: %d images begin so", prefix, len(ids))
 	}
-	return ids, nil
+	return imagesOf(name, n)
+}
+
+// imagesOf returns the ids that a name stands for.
+func imagesOf(name string, n store.Name) ([]oci.Digest, error) {
+	if n.Image.IsZero() {
+		return nil, fmt.Errorf("%w: %.300s is a list, and none of its images is here", ErrNotFound, name)
+	}
+	return n.Images(), nil
 }
 
 // lookup reads the name of a reference. A digest says more than a tag beside it.

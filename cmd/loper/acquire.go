@@ -1,10 +1,13 @@
 package main
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"strconv"
+	"strings"
 
 	"loper.run/image"
 	"loper.run/image/oci"
@@ -37,20 +40,23 @@ func (c *cli) acquire(ctx context.Context, store *image.Store, name string, n *c
 		}
 	}
 	if n.quiet {
-		return pullImage(ctx, store, name, n.platform, nil)
+		return c.pullImage(ctx, store, name, n.platform, nil)
 	}
 	if ref, err := reference.Parse(name); err == nil && n.pull != "always" {
 		fmt.Fprintf(c.err, "Unable to find image '%s' locally\n", ref.WithDefaultTag().Familiar())
 	}
-	return pullImage(ctx, store, name, n.platform, c.err)
+	return c.pullImage(ctx, store, name, n.platform, c.err)
 }
 
 // isBuiltin reports whether an image needs no registry.
 func isBuiltin(name string) bool { return name == image.Host || name == image.Hello }
 
 // pullImage pulls with progress shown on out, which may be nil.
-func pullImage(ctx context.Context, store *image.Store, name, platform string, out io.Writer) (*image.Image, error) {
+func (c *cli) pullImage(ctx context.Context, store *image.Store, name, platform string, out io.Writer) (*image.Image, error) {
 	o := image.PullOptions{Platform: platform}
+	if isTerminal(c.in) && isTerminal(c.err) {
+		o.Choose = c.choose
+	}
 	if out != nil {
 		display := progress.New(out)
 		defer display.Close()
@@ -59,8 +65,19 @@ func pullImage(ctx context.Context, store *image.Store, name, platform string, o
 	return store.Pull(ctx, name, o)
 }
 
-// fullName is the whole name of an image: registry, path and tag or digest.
-func fullName(name string) (string, error) {
-	ref, err := reference.Parse(name)
-	return ref.WithDefaultTag().String(), err
+// choose asks on the terminal which of several names is meant.
+func (c *cli) choose(short string, names []string) (int, error) {
+	fmt.Fprintf(c.err, "The short name %s could be:\n", short)
+	for i, name := range names {
+		fmt.Fprintf(c.err, "  %d: %s\n", i+1, name)
+	}
+	fmt.Fprintf(c.err, "Which one is meant (1-%d)? ", len(names))
+	line, err := bufio.NewReader(c.in).ReadString('\n')
+	if n, convErr := strconv.Atoi(strings.TrimSpace(line)); convErr == nil && n >= 1 && n <= len(names) {
+		return n - 1, nil
+	}
+	if err == nil {
+		err = fmt.Errorf("%.60q is none of them", strings.TrimSpace(line))
+	}
+	return 0, fmt.Errorf("short name %s: %w", short, err)
 }

@@ -23,14 +23,16 @@ func newPull(c *cli) *cobra.Command {
 			if quiet {
 				out = nil
 			}
-			if _, err := pullImage(cmd.Context(), store, args[0], platform, out); err != nil {
+			img, err := c.pullImage(cmd.Context(), store, args[0], platform, out)
+			if err != nil {
 				return err
 			}
-			name, err := fullName(args[0])
-			if err == nil {
-				fmt.Fprintln(c.out, name)
+			name := img.PulledAs
+			if name == "" {
+				name = args[0] // built in
 			}
-			return err
+			fmt.Fprintln(c.out, name)
+			return nil
 		},
 	}
 	cmd.Flags().StringVar(&platform, "platform", "", "Platform of the image, as in linux/arm64")

@@ -1,12 +1,18 @@
 package conf
 
 import (
+	"bytes"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
 
+	"github.com/pelletier/go-toml/v2"
+
 	"loper.run/image/reference"
+	"loper.run/internal/atomicfile"
 )
 
 // IsShort reports whether a name leaves its registry out, so that an alias or a
@@ -90,4 +96,31 @@ func aliasFile() string {
 		return ""
 	}
 	return filepath.Join(dir, "containers/short-name-aliases.conf")
+}
+
+// Remember writes what was chosen for a short name where Podman reads it too.
+func Remember(short, full string) error {
+	file := aliasFile()
+	if file == "" {
+		return errors.New("remember a short name: there is no directory for caches: set HOME")
+	}
+	c := &Config{Aliases: make(map[string]Alias)}
+	if err := c.add(file, false); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	doc := struct {
+		Aliases map[string]string `toml:"aliases"`
+	}{make(map[string]string)}
+	for name, a := range c.Aliases {
+		doc.Aliases[name] = a.Name
+	}
+	doc.Aliases[repository(short)] = full
+	var b bytes.Buffer
+	if err := toml.NewEncoder(&b).Encode(doc); err != nil {
+		return err
+	}
+	if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
+		return err
+	}
+	return atomicfile.Write(file, b.Bytes(), 0o644, atomicfile.Volatile)
 }
