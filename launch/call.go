@@ -35,6 +35,7 @@ var (
 	CloseRange    = Call{Name: "close_range", nr: unix.SYS_CLOSE_RANGE}
 	Dup3          = Call{Name: "dup3", nr: unix.SYS_DUP3}
 	Execve        = Call{Name: "execve", nr: unix.SYS_EXECVE}
+	Execveat      = Call{Name: "execveat", nr: unix.SYS_EXECVEAT}
 	Faccessat2    = Call{Name: "faccessat2", nr: unix.SYS_FACCESSAT2}
 	Fchdir        = Call{Name: "fchdir", nr: unix.SYS_FCHDIR}
 	Fchmodat      = Call{Name: "fchmodat", nr: unix.SYS_FCHMODAT}
@@ -48,6 +49,9 @@ var (
 	Fspick        = Call{Name: "fspick", nr: unix.SYS_FSPICK}
 	Fstatfs       = Call{Name: "fstatfs", nr: unix.SYS_FSTATFS}
 	Ioctl         = Call{Name: "ioctl", nr: unix.SYS_IOCTL}
+	LandlockAdd   = Call{Name: "landlock_add_rule", nr: unix.SYS_LANDLOCK_ADD_RULE}
+	LandlockMake  = Call{Name: "landlock_create_ruleset", nr: unix.SYS_LANDLOCK_CREATE_RULESET}
+	LandlockSelf  = Call{Name: "landlock_restrict_self", nr: unix.SYS_LANDLOCK_RESTRICT_SELF}
 	Lseek         = Call{Name: "lseek", nr: unix.SYS_LSEEK}
 	Mkdirat       = Call{Name: "mkdirat", nr: unix.SYS_MKDIRAT}
 	Mknodat       = Call{Name: "mknodat", nr: unix.SYS_MKNODAT}

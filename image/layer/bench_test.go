@@ -164,3 +164,23 @@ func BenchmarkRemoveTree(b *testing.B) {
 	}
 	b.ReportMetric(float64(b.Elapsed().Microseconds())/float64(b.N)/benchFiles, "µs/entry")
 }
+
+// BenchmarkWorker is what a layer costs that has nothing in it.
+func BenchmarkWorker(b *testing.B) {
+	f, err := os.Create(filepath.Join(b.TempDir(), "layer"))
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer f.Close()
+	f.Write(archive(b))
+	d, err := os.Open(b.TempDir())
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer d.Close()
+	for b.Loop() {
+		if _, err := UnpackFile(b.Context(), d, Source{File: f}, here()); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

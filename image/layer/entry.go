@@ -26,6 +26,9 @@ func (u *unpacker) entry(h *tar.Header) error {
 	}
 	above, base := split(name)
 	replaced := false // a whiteout made way
+	if err := u.replaceSpecial(above, base); err != nil {
+		return err
+	}
 	for attempt := 0; ; attempt++ {
 		dir, err := u.parent(above)
 		if err != nil {
@@ -81,6 +84,9 @@ func (u *unpacker) makeWay(dir int, base, name string) (whiteout bool, err error
 	}
 	switch st.Mode & unix.S_IFMT {
 	case unix.S_IFDIR, unix.S_IFLNK:
+		if err := u.forget(dir, base); err != nil {
+			return false, err
+		}
 		// Directories that are open may have been below it.
 		delete(u.pending, name)
 		u.dirs.forget()
@@ -193,6 +199,11 @@ func (u *unpacker) link(h *tar.Header, dir int, base string) error {
 	}
 	above, last := split(target)
 	from, err := u.find(above)
+	if err == nil && u.special != nil && len(u.special.index) > 0 {
+		if done, err := u.linkSpecial(from, last, dir, base); done || err != nil {
+			return err
+		}
+	}
 	if err == nil {
 		err = retry(func() error { return unix.Linkat(from, last, dir, base, 0) })
 	}
@@ -233,6 +244,9 @@ func (u *unpacker) node(h *tar.Header, dir int, base, name string) error {
 		dev = int(unix.Mkdev(uint32(h.Devmajor), uint32(h.Devminor)))
 	}
 	mode := uint32(h.Mode) & 0o7777
+	if kind != unix.S_IFIFO && u.special != nil {
+		return u.nodeSpecial(h, dir, base, special{Mode: kind | mode, Dev: uint64(dev), UID: uint32(uid), GID: uint32(gid)})
+	}
 	err = retry(func() error { return unix.Mknodat(dir, base, kind|mode&0o777, dev) })
 	if err == unix.EPERM && kind != unix.S_IFIFO {
 		if u.res.Devices == 0 {
@@ -249,7 +263,7 @@ func (u *unpacker) node(h *tar.Header, dir int, base, name string) error {
 		return err
 	}
 	if mode&^0o777 != 0 || mode&u.umask != 0 {
-		if err := chmodat(dir, base, mode); err != nil {
+		if err := u.chmodat(dir, base, mode); err != nil {
 			return err
 		}
 	}
@@ -260,6 +274,9 @@ func (u *unpacker) node(h *tar.Header, dir int, base, name string) error {
 // whiteout hides what lower layers have under a name. What this very layer has
 // there stays: a whiteout speaks only of lower layers.
 func (u *unpacker) whiteout(dir int, base string) error {
+	if had, err := u.isSpecial(dir, base); had || err != nil {
+		return err
+	}
 	err := retry(func() error { return unix.Mknodat(dir, base, unix.S_IFCHR, 0) })
 	if err != unix.EEXIST {
 		return err

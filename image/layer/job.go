@@ -11,6 +11,7 @@ import (
 	"sync"
 
 	"loper.run/image/oci"
+	"loper.run/internal/confine"
 )
 
 // job is what a worker is told. Its standard input says how much of the file
@@ -30,19 +31,20 @@ const (
 )
 
 func (j job) work() error {
-	file := os.NewFile(4, "layer")
+	file := os.NewFile(confine.Dir+1, "layer")
 	var packed io.Reader = file
 	if !j.Stream {
 		packed = &allotted{told: os.Stdin, file: file}
 	}
 	t := &teller{w: os.Stdout}
-	r, err := j.unpack(&counter{r: packed, step: tellEvery, told: t.used})
-	return t.report(tellOutcome(r, err))
+	o, err := j.unpack(&counter{r: packed, step: tellEvery, told: t.used})
+	o.failed(err)
+	return t.report(o)
 }
 
 // unpack leaves its reading goroutine behind when it fails, which may wait for
 // bytes that are long in coming: the process is about to end.
-func (j job) unpack(packed io.Reader) (Result, error) {
+func (j job) unpack(packed io.Reader) (outcome, error) {
 	algorithm := oci.SHA256
 	if j.Algorithm == oci.SHA512.String() {
 		algorithm = oci.SHA512
@@ -50,14 +52,25 @@ func (j job) unpack(packed io.Reader) (Result, error) {
 	plain := algorithm.New()
 	tar, err := Decompress(packed, j.MediaType)
 	if err != nil {
-		return Result{}, err
+		return outcome{}, err
 	}
-	r, err := unpack(context.Background(), os.NewFile(3, "directory"), io.TeeReader(tar, plain), j.Options)
+	u, err := newUnpacker(context.Background(), os.NewFile(confine.Dir, "directory"), io.TeeReader(tar, plain), j.Options)
 	if err != nil {
-		return r, err
+		return outcome{}, err
 	}
-	r.DiffID = oci.FromHash(algorithm, plain)
-	return r, tar.Close()
+	u.alone, u.umask = true, 0
+	if !j.UserXattr {
+		u.special = &specials{index: map[string]int{}}
+	}
+	if err := u.run(); err != nil {
+		return outcome{Result: u.res}, err
+	}
+	o := outcome{Result: u.res}
+	o.Result.DiffID = oci.FromHash(algorithm, plain)
+	if u.special != nil {
+		o.Special = u.special.left()
+	}
+	return o, tar.Close()
 }
 
 // teller writes what a listener hears.

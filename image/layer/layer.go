@@ -99,20 +99,13 @@ func (r Result) Warning() string {
 // and builds it in dir, an empty directory. After an error dir holds a part of
 // the layer: remove it.
 func Unpack(ctx context.Context, dir *os.File, tar io.Reader, o Options) (Result, error) {
-	r, err := unpack(ctx, dir, tar, o)
-	if err != nil {
-		return r, fmt.Errorf("unpack layer: %w", err)
-	}
-	return r, nil
-}
-
-func unpack(ctx context.Context, dir *os.File, tar io.Reader, o Options) (Result, error) {
-	o.Limits = o.Limits.or()
 	u, err := newUnpacker(ctx, dir, tar, o)
 	if err != nil {
-		return Result{}, err
+		return Result{}, fmt.Errorf("unpack layer: %w", err)
 	}
 	defer u.close()
-	err = u.run()
-	return u.res, err
+	if err := u.run(); err != nil {
+		return u.res, fmt.Errorf("unpack layer: %w", err)
+	}
+	return u.res, nil
 }

@@ -20,15 +20,16 @@ type outcome struct {
 	Error  string        `json:"error,omitempty"`
 	Errno  syscall.Errno `json:"errno,omitempty"`
 	Cut    bool          `json:"cut,omitempty"`
+	// Special is what is left to the caller.
+	Special []special `json:"special,omitempty"`
 }
 
-func tellOutcome(r Result, err error) outcome {
-	o := outcome{Result: r}
+// failed takes down what callers may want to know of an error.
+func (o *outcome) failed(err error) {
 	if err != nil {
 		o.Error, o.Cut = err.Error(), errors.Is(err, io.ErrUnexpectedEOF)
 		errors.As(err, &o.Errno)
 	}
-	return o
 }
 
 // err is the worker's error, with what callers ask it for.
@@ -107,6 +108,11 @@ func (l *listener) check() error {
 		return fmt.Errorf("%w: its numbers can't be", errNonsense)
 	case o.Error == "" && (o.Errno != 0 || o.Cut || r.Entries > l.most.Entries || r.DiffID.Algorithm() != l.algorithm):
 		return fmt.Errorf("%w: it is no success", errNonsense)
+	}
+	for i := range o.Special {
+		if err := o.Special[i].check(); err != nil {
+			return err
+		}
 	}
 	o.Error = oneLine(o.Error)
 	r.FirstDevice = oneLine(r.FirstDevice)

@@ -127,14 +127,17 @@ func (u *unpacker) setXattrs(fd int, m map[string]string) error {
 
 // opaque hides what lower layers have in an open directory.
 func (u *unpacker) opaque(fd int) error {
-	name := "trusted.overlay.opaque"
-	if u.o.UserXattr {
-		name = "user.overlay.opaque"
+	switch {
+	case u.o.UserXattr:
+		return setOpaque(fd, opaqueUser)
+	case u.special == nil:
+		return setOpaque(fd, opaqueTrusted)
 	}
-	if err := retry(func() error { return unix.Fsetxattr(fd, name, []byte("y"), 0) }); err != nil {
-		return fmt.Errorf("mark a directory opaque (%s): %w", name, err)
+	path, err := place(fd, "")
+	if err != nil {
+		return err
 	}
-	return nil
+	return u.special.add(special{Path: strings.TrimSuffix(path, "/")})
 }
 
 // pending is what a directory gets when nothing more is put into it.

@@ -92,6 +92,14 @@ func chmodat(fd int, name string, mode uint32) error {
 	return retry(func() error { return unix.Chmod("/proc/self/fd/"+strconv.Itoa(p), mode) })
 }
 
+// chmodat sets the mode of name itself, which was just made.
+func (u *unpacker) chmodat(dir int, base string, mode uint32) error {
+	if u.alone { // no link leads out, and there is no /proc
+		return retry(func() error { return unix.Fchmodat(dir, base, mode, 0) })
+	}
+	return chmodat(dir, base, mode)
+}
+
 // umask returns the process's file mode creation mask without changing it
 // under other threads; all bits when it cannot be known.
 func umask() uint32 {

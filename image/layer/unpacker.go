@@ -27,12 +27,17 @@ type unpacker struct {
 	remembered int
 	// skipped are the device nodes left out, which hard links may name.
 	skipped map[string]struct{}
+	// alone says that this is a worker, whose root directory is the layer's.
+	alone bool
+	// special, when set, gets what the worker's caller is to make.
+	special *specials
 
 	ownUID, ownGID int
 	ownKnown       bool
 }
 
 func newUnpacker(ctx context.Context, dir *os.File, in io.Reader, o Options) (*unpacker, error) {
+	o.Limits = o.Limits.or()
 	// An own descriptor: dir may have been opened in a way that allows less.
 	root, err := openat(int(dir.Fd()), ".", unix.O_RDONLY|unix.O_DIRECTORY, 0)
 	if err != nil {

@@ -118,7 +118,7 @@ func unpackFile(ctx context.Context, dir *os.File, src Source, o Options) (Resul
 		}
 		heard <- err
 	}()
-	w := userns.Worker{Name: unpackWorker, Args: []string{string(args)}, Stdin: in, Stdout: tell, Files: []*os.File{dir, file}}
+	w := userns.Worker{Name: unpackWorker, Args: []string{string(args)}, Stdin: in, Stdout: tell, Files: []*os.File{dir, file}, Confined: true}
 	err = w.Run(ctx)
 	tell.Close()
 	if lerr := <-heard; err == nil {
@@ -130,7 +130,10 @@ func unpackFile(ctx context.Context, dir *os.File, src Source, o Options) (Resul
 		}
 		return Result{}, err
 	}
-	return l.out.Result, l.out.err()
+	if err := l.out.err(); err != nil || o.UserXattr {
+		return l.out.Result, err
+	}
+	return l.out.Result, apply(dir, l.out.Special)
 }
 
 // reopen gives a regular file a description of its own that can only be read,

@@ -186,3 +186,46 @@ func unpackFileErrors(t *testing.T, d *os.File, o Options) {
 		t.Errorf("a pipe: %+v %v", res, err)
 	}
 }
+
+// TestUnpackFile compares with what unpacking in this very process makes.
+func TestUnpackFile(t *testing.T) {
+	needRoot(t)
+	stream := archive(t, full()...)
+	want, wantRes, err := unpackTo(t, stream, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	root := filepath.Join(t.TempDir(), "root")
+	if err := os.Mkdir(root, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	d, err := os.Open(root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	res, err := UnpackFile(t.Context(), d, source(t, stream), Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if res.DiffID != oci.FromBytes(stream) {
+		t.Errorf("diff id %s", res.DiffID)
+	}
+	res.DiffID = oci.Digest{}
+	if res != wantRes {
+		t.Errorf("got %+v, want %+v", res, wantRes)
+	}
+	sameTree(t, withoutNow(tree(t, root)), withoutNow(tree(t, want)))
+}
+
+// withoutNow takes the times away that no entry of a layer has set.
+func withoutNow(m map[string]string) map[string]string {
+	for path, s := range m {
+		words := strings.SplitN(s, " ", 4)
+		if sec, _, _ := strings.Cut(words[2], "."); len(sec) >= 10 && sec > "1780000000" && sec < "3000000000" {
+			words[2] = "now"
+		}
+		m[path] = strings.Join(words, " ")
+	}
+	return m
+}
