@@ -12,12 +12,14 @@ import (
 	"loper.run/container/monitor"
 	"loper.run/container/reaper"
 	"loper.run/image"
+	"loper.run/image/layer"
 	"loper.run/internal/userns"
 	"loper.run/test/env"
 )
 
 func TestMain(m *testing.M) {
 	Workers()
+	layer.Workers()
 	userns.Main()
 	if len(os.Args) == 3 && os.Args[1] == "monitor" {
 		os.Exit(monitor.Main(os.Args[2]))

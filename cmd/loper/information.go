@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"loper.run/container"
+	"loper.run/internal/confine"
 	"loper.run/internal/version"
 	"loper.run/runtime/cgroup"
 )
@@ -25,6 +26,12 @@ func (c *cli) information() (information, error) {
 		return i, err
 	}
 	i.DockerRootDir, i.RunRoot, i.Rootless = e.Root, e.RunRoot, e.Rootless
+	// What unpacks images is confined by it, too.
+	if v := confine.Landlock(); v >= confine.Least {
+		i.SecurityOptions = append(i.SecurityOptions, fmt.Sprintf("name=landlock,version=%d", v))
+	} else {
+		i.SecurityOptions = append(i.SecurityOptions, "name=landlock,version=none")
+	}
 	if i.Rootless {
 		i.SecurityOptions = append(i.SecurityOptions, "name=rootless")
 	}
