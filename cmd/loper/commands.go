@@ -40,6 +40,7 @@ var commands = [...]entry{
 	{path: "tag", build: newTag},
 	{path: "history", build: newHistory},
 	{path: "load", build: newLoad},
+	{path: "save", build: newSave},
 	{path: "info", build: newInfo},
 	{path: "version", build: newVersion},
 	{path: "completion", build: newCompletion},
@@ -76,6 +77,7 @@ var commands = [...]entry{
 	{path: "image mount", build: newImageMount},
 	{path: "image unmount", build: newImageUnmount, aliases: "umount"},
 	{path: "image load", build: newLoad},
+	{path: "image save", build: newSave},
 
 	{path: "volume", build: group("Manage volumes")},
 	{path: "volume create", build: newVolumeCreate},
