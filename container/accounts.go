@@ -7,6 +7,8 @@ import (
 	"os"
 
 	"golang.org/x/sys/unix"
+
+	"loper.run/image/overlay"
 )
 
 // maxAccounts bounds /etc/passwd and /etc/group of an image.
@@ -22,14 +24,14 @@ type accounts struct {
 // layerAccounts reads the accounts of a root file system made of layers, the
 // lowest first.
 func layerAccounts(layers []string) (a accounts, err error) {
-	m, err := openMerged(layers)
+	m, err := overlay.Open(layers)
 	if err != nil {
 		return a, err
 	}
 	defer m.Close()
 	read := func(path string) (data []byte, err error) {
-		err = m.walk(path, func(f found) error {
-			file, err := f.open()
+		err = m.Walk(path, func(f overlay.Entry) error {
+			file, err := f.Open()
 			if err != nil {
 				return err
 			}

@@ -11,6 +11,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"loper.run/image/overlay"
+
 	"loper.run/internal/tree"
 	"loper.run/internal/userns"
 )
@@ -96,16 +98,16 @@ func Workers() {
 // into dst, with owners, modes, times and extended attributes. Nothing of the
 // layers is followed out of them, and nothing is written but below dst.
 func fillFrom(layers []string, target string, dst *os.File) error {
-	m, err := openMerged(layers)
+	m, err := overlay.Open(layers)
 	if err != nil {
 		return err
 	}
 	defer m.Close()
-	err = m.walk(target, func(f found) error {
-		if f.dir == nil {
+	err = m.Walk(target, func(f overlay.Entry) error {
+		if f.Dir == nil {
 			return nil // a file, over which a directory will be mounted
 		}
-		return (&copier{root: dst, links: map[[2]uint64]string{}}).dir(f.dir, dst, ".", 0)
+		return (&copier{root: dst, links: map[[2]uint64]string{}}).dir(f.Dir, dst, ".", 0)
 	})
 	if errors.Is(err, os.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) {
 		return nil
@@ -120,16 +122,16 @@ type copier struct {
 
 // dir copies the contents of a merged directory into dst, which is path below
 // the root, and then its attributes.
-func (c *copier) dir(src *merged, dst *os.File, path string, depth int) error {
+func (c *copier) dir(src *overlay.View, dst *os.File, path string, depth int) error {
 	if depth > maxDepth {
 		return fmt.Errorf("%s: more than %d directories within one another", path, maxDepth)
 	}
-	names, err := src.names()
+	names, err := src.Names(false)
 	if err != nil {
 		return err
 	}
 	for _, name := range names {
-		f, err := src.step(name)
+		f, err := src.Step(name)
 		if errors.Is(err, os.ErrNotExist) {
 			continue // a whiteout
 		}
@@ -137,49 +139,49 @@ func (c *copier) dir(src *merged, dst *os.File, path string, depth int) error {
 			return err
 		}
 		err = c.entry(f, dst, path+"/"+name, depth)
-		f.close()
+		f.Close()
 		if err != nil {
 			return fmt.Errorf("%s: %w", name, err)
 		}
 	}
-	return copyAttributes(src.dirs[0], dst)
+	return copyAttributes(src.Top(), dst)
 }
 
-func (c *copier) entry(f found, dst *os.File, path string, depth int) error {
+func (c *copier) entry(f overlay.Entry, dst *os.File, path string, depth int) error {
 	to := int(dst.Fd())
-	key := [2]uint64{f.stat.Dev, f.stat.Ino}
-	if first := c.links[key]; first != "" && f.dir == nil {
-		return unix.Linkat(int(c.root.Fd()), first, to, f.name, 0)
+	key := [2]uint64{f.Stat.Dev, f.Stat.Ino}
+	if first := c.links[key]; first != "" && f.Dir == nil {
+		return unix.Linkat(int(c.root.Fd()), first, to, f.Name, 0)
 	}
-	switch f.stat.Mode & unix.S_IFMT {
+	switch f.Stat.Mode & unix.S_IFMT {
 	case unix.S_IFDIR:
-		if err := unix.Mkdirat(to, f.name, 0o700); err != nil {
+		if err := unix.Mkdirat(to, f.Name, 0o700); err != nil {
 			return err
 		}
-		fd, err := unix.Openat(to, f.name, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+		fd, err := unix.Openat(to, f.Name, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
 		if err != nil {
 			return err
 		}
-		sub := os.NewFile(uintptr(fd), f.name)
+		sub := os.NewFile(uintptr(fd), f.Name)
 		defer sub.Close()
-		return c.dir(f.dir, sub, path, depth+1)
+		return c.dir(f.Dir, sub, path, depth+1)
 	case unix.S_IFREG:
 		if err := copyFile(f, to); err != nil {
 			return err
 		}
 	case unix.S_IFLNK:
-		target, err := readlinkat(f.at, f.name)
+		target, err := f.Readlink()
 		if err != nil {
 			return err
 		}
-		if err := unix.Symlinkat(target, to, f.name); err != nil {
+		if err := unix.Symlinkat(target, to, f.Name); err != nil {
 			return err
 		}
 		if err := chownTo(to, f); err != nil {
 			return err
 		}
 	case unix.S_IFIFO:
-		if err := unix.Mknodat(to, f.name, unix.S_IFIFO|f.stat.Mode&0o7777, 0); err != nil {
+		if err := unix.Mknodat(to, f.Name, unix.S_IFIFO|f.Stat.Mode&0o7777, 0); err != nil {
 			return err
 		}
 		if err := chownTo(to, f); err != nil {
@@ -188,23 +190,23 @@ func (c *copier) entry(f found, dst *os.File, path string, depth int) error {
 	default:
 		return nil // sockets and devices of an image are of no use in a volume
 	}
-	if f.stat.Nlink > 1 {
+	if f.Stat.Nlink > 1 {
 		c.links[key] = path
 	}
 	return nil
 }
 
-func copyFile(f found, to int) error {
-	src, err := f.open()
+func copyFile(f overlay.Entry, to int) error {
+	src, err := f.Open()
 	if err != nil {
 		return err
 	}
 	defer src.Close()
-	fd, err := unix.Openat(to, f.name, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o600)
+	fd, err := unix.Openat(to, f.Name, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o600)
 	if err != nil {
 		return err
 	}
-	dst := os.NewFile(uintptr(fd), f.name)
+	dst := os.NewFile(uintptr(fd), f.Name)
 	defer dst.Close()
 	if _, err := io.Copy(dst, src); err != nil {
 		return err
@@ -212,8 +214,8 @@ func copyFile(f found, to int) error {
 	return copyAttributes(src, dst)
 }
 
-func chownTo(dir int, f found) error {
-	return unix.Fchownat(dir, f.name, int(f.stat.Uid), int(f.stat.Gid), unix.AT_SYMLINK_NOFOLLOW)
+func chownTo(dir int, f overlay.Entry) error {
+	return unix.Fchownat(dir, f.Name, int(f.Stat.Uid), int(f.Stat.Gid), unix.AT_SYMLINK_NOFOLLOW)
 }
 
 // copyAttributes copies owner, extended attributes, mode and times of an open

@@ -4,11 +4,10 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"io"
-	"os"
-	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"loper.run/image/overlay"
 )
 
 // maxXattr is the kernel's bound for a list of names and for a value.
@@ -29,7 +28,7 @@ func copyXattrs(src, dst int) error {
 	var value []byte
 	for name := range bytes.SplitSeq(list[:n], []byte{0}) {
 		key := string(name)
-		if key == "" || strings.HasPrefix(key, "trusted.overlay.") || strings.HasPrefix(key, "user.overlay.") {
+		if key == "" || overlay.IsMark(key) {
 			continue
 		}
 		if value == nil {
@@ -45,31 +44,4 @@ func copyXattrs(src, dst int) error {
 		}
 	}
 	return nil
-}
-
-// names lists the names in a merged directory, whiteouts among them.
-func (m *merged) names() ([]string, error) {
-	var all []string
-	seen := make(map[string]bool)
-	for _, d := range m.dirs {
-		// The descriptor of a directory found by step can be read; those of the
-		// layers' roots are only good for looking up.
-		fd, err := unix.Openat(int(d.Fd()), ".", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
-		if err != nil {
-			return nil, &os.PathError{Op: "open", Path: d.Name(), Err: err}
-		}
-		f := os.NewFile(uintptr(fd), d.Name())
-		names, err := f.Readdirnames(-1)
-		f.Close()
-		if err != nil && !errors.Is(err, io.EOF) {
-			return nil, err
-		}
-		for _, name := range names {
-			if !seen[name] {
-				seen[name] = true
-				all = append(all, name)
-			}
-		}
-	}
-	return all, nil
 }

@@ -1,7 +1,6 @@
 package container
 
 import (
-	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -10,6 +9,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
+
+	"loper.run/image/overlay"
 )
 
 // plant makes a tree below dir: a name that ends with a slash is a directory,
@@ -27,7 +28,11 @@ func plant(t *testing.T, dir string, tree map[string]string) string {
 		switch {
 		case err != nil || strings.HasSuffix(name, "/") && text == "":
 		case text == "opaque":
-			err = errors.Join(unix.Setxattr(path, "user.overlay.opaque", []byte("y"), 0))
+			mark := "user.overlay.opaque"
+			if os.Geteuid() == 0 {
+				mark = "trusted.overlay.opaque"
+			}
+			err = unix.Setxattr(path, mark, []byte("y"), 0)
 		case text == "whiteout":
 			err = unix.Mknod(path, unix.S_IFCHR, 0)
 		case text == "fifo":
@@ -64,13 +69,13 @@ func TestMergedLookup(t *testing.T) {
 
 func readMerged(t *testing.T, layers []string, path string) (text string) {
 	t.Helper()
-	m, err := openMerged(layers)
+	m, err := overlay.Open(layers)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer m.Close()
-	m.walk(path, func(f found) error {
-		file, err := f.open()
+	m.Walk(path, func(f overlay.Entry) error {
+		file, err := f.Open()
 		if err != nil {
 			return err
 		}
