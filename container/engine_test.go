@@ -18,6 +18,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	layer.Workers()
 	Workers()
 	layer.Workers()
 	userns.Main()
