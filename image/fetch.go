@@ -19,8 +19,9 @@ const (
 	// piece is how many bytes one of several connections asks for at a time: so
 	// many that asking costs nothing, so few that what is in front comes soon.
 	piece = 8 << 20
-	// lookEvery is how often it is looked whether another connection would help.
-	lookEvery = 400 * time.Millisecond
+	// lookEvery is how often it is looked whether another connection would help,
+	// and whether the last one did.
+	lookEvery = 500 * time.Millisecond
 )
 
 // fetch brings in what is missing of one blob. It begins with one connection,
@@ -105,12 +106,12 @@ func (f *fetch) work(ctx context.Context, extra bool) error {
 	}
 }
 
-// look adds connections.
+// look adds connections, one after the other, until one brought nothing.
 func (f *fetch) look(ctx context.Context) {
 	tick := time.NewTicker(lookEvery)
 	defer tick.Stop()
-	had, best, extras := f.part.Size(), int64(0), 0
-	for {
+	had, before := f.part.Size(), int64(0)
+	for added := false; ; {
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
@@ -119,8 +120,11 @@ func (f *fetch) look(ctx context.Context) {
 		have := f.part.Size()
 		got := have - had
 		had = have
+		if added && got < before*6/5 {
+			return
+		}
 		starved := f.part.Front()-f.used.Load() < piece
-		if !starved || extras > 0 && got < best*11/10 || f.l.desc.Size-have < 2*piece || !f.l.lines.more() {
+		if !starved || f.l.desc.Size-have < 2*piece || !f.l.lines.more() {
 			continue
 		}
 		f.mu.Lock()
@@ -129,8 +133,7 @@ func (f *fetch) look(ctx context.Context) {
 			f.l.lines.give()
 			return
 		}
-		best = got
-		extras++
+		added, before = true, got
 		f.extras.Go(func() {
 			defer f.l.lines.give()
 			f.further(ctx)
