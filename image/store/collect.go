@@ -58,7 +58,8 @@ func (s *Store) collectStaging(_ context.Context, freed *Freed) (err error) {
 
 // collectContent removes the layers and blobs that nobody needs.
 func (s *Store) collectContent(ctx context.Context, freed *Freed) error {
-	needed, loose, err := s.needed(freed)
+	needed, loose, damaged, err := s.needed(nil)
+	freed.Damaged = damaged
 	if err != nil {
 		return err
 	}
@@ -84,7 +85,7 @@ func (s *Store) collectContent(ctx context.Context, freed *Freed) error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		if _, ok := needed.blobs[d]; ok {
+		if needed.blobs[d] {
 			continue
 		}
 		n, err := s.removeBlob(d)
@@ -97,20 +98,26 @@ func (s *Store) collectContent(ctx context.Context, freed *Freed) error {
 	return s.removeTemporary()
 }
 
-// needed finds what must stay. loose are the blobs that no record names; some
-// of them may be needed all the same.
-func (s *Store) needed(freed *Freed) (r *reach, loose []oci.Digest, err error) {
+// needed finds what must stay, as if the images that without names were gone.
+// loose are the blobs that no record names, some of which may be needed all the
+// same. damaged tells of records that can't be read.
+func (s *Store) needed(without func(oci.Digest) bool) (r *reach, loose []oci.Digest, damaged, err error) {
 	r = s.newReach()
-	images, damaged, err := s.readImages()
+	images, bad, err := s.readImages()
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
 	for _, img := range images {
-		r.image(img)
+		if without == nil || !without(img.ID) {
+			r.image(img)
+		}
 	}
 	names, err := s.Names()
-	freed.Damaged = errors.Join(err, damaged.err())
+	damaged = errors.Join(err, bad.err())
 	for _, n := range names {
+		if without != nil && !n.List && len(n.keeping(func(d oci.Digest) bool { return !without(d) }).Images()) == 0 {
+			continue
+		}
 		r.document(n.Manifest)
 		for _, d := range n.Blobs {
 			r.document(d)
@@ -119,7 +126,7 @@ func (s *Store) needed(freed *Freed) (r *reach, loose []oci.Digest, err error) {
 	if s.InUse != nil {
 		dirs, err := s.InUse()
 		if err != nil {
-			return nil, nil, fmt.Errorf("what containers need: %w", err)
+			return nil, nil, damaged, fmt.Errorf("what containers need: %w", err)
 		}
 		for _, dir := range dirs {
 			if d, ok := s.layerOf(dir); ok {
@@ -129,13 +136,13 @@ func (s *Store) needed(freed *Freed) (r *reach, loose []oci.Digest, err error) {
 	}
 	all, err := s.listBlobs()
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, damaged, err
 	}
-	for _, bad := range damaged {
-		r.damaged(bad.id, all)
+	for _, img := range bad {
+		r.damaged(img.id, all)
 	}
 	for _, d := range all {
-		if _, ok := r.blobs[d]; !ok {
+		if !r.blobs[d] {
 			loose = append(loose, d)
 		}
 	}
@@ -143,7 +150,7 @@ func (s *Store) needed(freed *Freed) (r *reach, loose []oci.Digest, err error) {
 		r.follow()
 		r.referrers(loose)
 	}
-	return r, loose, nil
+	return r, loose, damaged, nil
 }
 
 // removeBlob removes a blob and returns its size in bytes.

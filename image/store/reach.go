@@ -13,12 +13,15 @@ import (
 // an image leads to. Documents are followed by what they say and not by why they
 // are here, so that an index inside an index, an artifact or a signature keeps
 // what it is made of; and who speaks about a document that is needed is needed
-// too.
+// too. Only the parts of an image that an index lists and that has no record,
+// which is that of a platform that was removed, are of no use.
 type reach struct {
 	s      *Store
-	blobs  map[oci.Digest]bool // true: looked into, or nothing to look into
+	blobs  map[oci.Digest]bool // what is needed
 	layers map[oci.Digest]bool
-	todo   []oci.Digest // documents to look into
+	images map[oci.Digest]bool // that have a record
+	asked  map[oci.Digest]bool // documents that are needed for their own sake
+	todo   []oci.Digest        // documents to look into
 }
 
 // document is what any document of an image may point at with.
@@ -31,11 +34,13 @@ type document struct {
 }
 
 func (s *Store) newReach() *reach {
-	return &reach{s: s, blobs: map[oci.Digest]bool{}, layers: map[oci.Digest]bool{}}
+	set := func() map[oci.Digest]bool { return map[oci.Digest]bool{} }
+	return &reach{s: s, blobs: set(), layers: set(), images: set(), asked: set()}
 }
 
 // image keeps what the record of an image names.
 func (r *reach) image(img Image) {
+	r.images[img.ID] = true
 	r.content(img.ID)
 	r.document(img.Manifest)
 	for _, d := range img.Blobs {
@@ -58,8 +63,16 @@ func (r *reach) content(d oci.Digest) {
 
 // document keeps a blob that may be a document, and what that points at.
 func (r *reach) document(d oci.Digest) {
-	if _, known := r.blobs[d]; !known && !d.IsZero() {
-		r.blobs[d] = false
+	if !d.IsZero() && !r.asked[d] {
+		r.asked[d], r.blobs[d] = true, true
+		r.todo = append(r.todo, d)
+	}
+}
+
+// listed keeps a document that an index lists.
+func (r *reach) listed(d oci.Digest) {
+	if !r.blobs[d] && !d.IsZero() {
+		r.blobs[d] = true
 		r.todo = append(r.todo, d)
 	}
 }
@@ -70,15 +83,17 @@ func (r *reach) follow() {
 		d := r.todo[len(r.todo)-1]
 		r.todo = r.todo[:len(r.todo)-1]
 		doc, ok := r.s.document(d)
-		r.blobs[d] = true
 		if !ok {
 			continue // absent, damaged or no document: it leads nowhere
 		}
 		for _, m := range doc.Manifests {
-			r.document(m.Digest)
+			r.listed(m.Digest)
 		}
 		if doc.Subject != nil {
-			r.document(doc.Subject.Digest)
+			r.listed(doc.Subject.Digest)
+		}
+		if !r.asked[d] && doc.isImage() && !r.images[doc.Config.Digest] {
+			continue
 		}
 		if doc.Config != nil {
 			r.content(doc.Config.Digest)
@@ -87,6 +102,16 @@ func (r *reach) follow() {
 			r.content(l.Digest)
 		}
 	}
+}
+
+// isImage tells an image's manifest from that of an artifact, such as a
+// signature, which may call its configuration an image's.
+func (doc *document) isImage() bool {
+	if doc.Config == nil || len(doc.Layers) == 0 {
+		return false
+	}
+	m := oci.Manifest{Config: *doc.Config, Layers: doc.Layers}
+	return m.CheckConfig() == nil && m.CheckLayers() == nil
 }
 
 // document reads a blob as a document.
@@ -109,8 +134,7 @@ func (r *reach) referrers(loose []oci.Digest) {
 	for more := true; more; {
 		more = false
 		for d, subject := range subjects {
-			_, needed := r.blobs[subject]
-			if _, known := r.blobs[d]; needed && !known {
+			if r.blobs[subject] && !r.blobs[d] {
 				r.document(d)
 				r.follow()
 				more = true

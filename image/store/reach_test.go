@@ -103,23 +103,27 @@ func TestCollectFollowsDocuments(t *testing.T) {
 	signature, payload := artifact(manifest, "signed")
 	counter, payload2 := artifact(signature, "and that signed")
 	stray, payload3 := artifact(oci.Descriptor{MediaType: oci.TypeManifest, Digest: digest("gone"), Size: 1}, "of nothing")
-	// Another platform, whose image is only kept by the index in the index.
-	layer2 := put(t, s, oci.TypeLayer, []byte("a packed layer of another platform"))
+	// A manifest in an index in an index: of a signature, and of another
+	// platform, whose image was removed.
+	layer2 := put(t, s, "application/vnd.dev.cosign.simplesigning.v1+json", []byte("signed too"))
 	config2 := put(t, s, oci.TypeConfig, []byte("a config"))
 	manifest2 := put(t, s, oci.TypeManifest, map[string]any{"schemaVersion": 2, "config": config2, "layers": []oci.Descriptor{layer2}})
-	inner := put(t, s, oci.TypeIndex, index(manifest2, manifest, oci.Descriptor{Digest: digest("elsewhere"), Size: 3}))
+	layer3 := put(t, s, oci.TypeLayer, []byte("a packed layer of another platform"))
+	config3 := put(t, s, oci.TypeConfig, []byte("{}"))
+	manifest3 := put(t, s, oci.TypeManifest, map[string]any{"schemaVersion": 2, "config": config3, "layers": []oci.Descriptor{layer3}})
+	inner := put(t, s, oci.TypeIndex, index(manifest2, manifest, manifest3, oci.Descriptor{Digest: digest("elsewhere"), Size: 3}))
 	outer := put(t, s, oci.TypeIndex, index(inner))
 	if err := s.SetName(Name{Name: "a", Image: img.ID, Manifest: outer.Digest}); err != nil {
 		t.Fatal(err)
 	}
 	loose := put(t, s, "", []byte("nobody's"))
 	f := collect(t, s)
-	if f.Blobs != 3 || f.Layers != 0 { // stray, its payload, loose
+	if f.Blobs != 4 || f.Layers != 0 { // stray, its payload, layer3, loose; the empty config is an artifact's too
 		t.Errorf("freed %+v", f)
 	}
 	s.has(t, "kept", true, img.ID, manifest.Digest, signature.Digest, payload.Digest, counter.Digest, payload2.Digest,
-		layer2.Digest, config2.Digest, manifest2.Digest, inner.Digest, outer.Digest, img.Packed[0], img.Packed[1])
-	s.has(t, "freed", false, stray.Digest, payload3.Digest, loose.Digest)
+		layer2.Digest, config2.Digest, manifest2.Digest, manifest3.Digest, inner.Digest, outer.Digest, img.Packed[0], img.Packed[1])
+	s.has(t, "freed", false, stray.Digest, payload3.Digest, loose.Digest, layer3.Digest)
 
 	if err := s.DeleteImage(ctx, img.ID, nil); err != nil {
 		t.Fatal(err)
