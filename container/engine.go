@@ -45,6 +45,7 @@ const (
 	volumeDir    = "volume"
 	idRangeDir   = "ids"
 	runtimeDir   = "runtime"
+	imageDir     = "image"
 )
 
 // Open makes the engine of the two directories, "" meaning DefaultRoots'.
@@ -76,7 +77,7 @@ func Open(root, runRoot string) (*Engine, error) {
 			return nil, err
 		}
 	}
-	if e.Images, err = image.Open(filepath.Join(e.Root, "image")); err != nil {
+	if e.Images, err = image.Open(e.path(imageDir)); err != nil {
 		return nil, err
 	}
 	e.Images.Protect(e.layersInUse)

@@ -234,23 +234,11 @@ func (e *Engine) removeVolume(name string) error {
 
 // volumeUsers names the containers that mount the volume, but reads only
 // records: it must not wait for a lock that waits for the volume's.
-func (e *Engine) volumeUsers(name string) ([]string, error) {
-	entries, err := os.ReadDir(e.path(containerDir))
-	if err != nil {
-		return nil, err
-	}
-	var users []string
-	for _, entry := range entries {
-		c, err := e.read(entry.Name())
-		if errors.Is(err, ErrNotFound) {
-			continue
-		}
-		if err != nil {
-			return nil, err
-		}
+func (e *Engine) volumeUsers(name string) (users []string, err error) {
+	err = e.records(func(c *Container) {
 		if slices.ContainsFunc(c.Mounts, func(m Mount) bool { return m.Type == MountVolume && m.Source == name }) {
 			users = append(users, c.Name)
 		}
-	}
-	return users, nil
+	})
+	return users, err
 }

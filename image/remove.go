@@ -208,8 +208,9 @@ func familiar(name string) string {
 }
 
 // Protect tells the store how to ask which layers containers are made of, by
-// their directories: those stay, whatever becomes of their images.
-func (s *Store) Protect(inUse func() ([]string, error)) { s.files.InUse = inUse }
+// their directories: those stay, whatever becomes of their images. Containers of
+// the ids beside are to be left out.
+func (s *Store) Protect(inUse func(beside []string) ([]string, error)) { s.files.InUse = inUse }
 
 // byID reports whether name is the id, or its beginning.
 func byID(name string, id oci.Digest) bool {

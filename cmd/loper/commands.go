@@ -65,6 +65,7 @@ var commands = [...]entry{
 	{path: "container top", build: newTop},
 	{path: "container stats", build: newStats},
 	{path: "container inspect", build: newContainerInspect},
+	{path: "container prune", build: newContainerPrune},
 
 	{path: "image", build: group("Manage images")},
 	{path: "image ls", build: newImages, aliases: "list"},
@@ -72,6 +73,7 @@ var commands = [...]entry{
 	{path: "image pull", build: newPull},
 	{path: "image rm", build: newRmi, aliases: "remove"},
 	{path: "image tag", build: newTag},
+	{path: "image prune", build: newImagePrune},
 	{path: "image history", build: newHistory},
 	{path: "image tree", build: newImageTree},
 	{path: "image mount", build: newImageMount},
@@ -84,9 +86,12 @@ var commands = [...]entry{
 	{path: "volume inspect", build: newVolumeInspect},
 	{path: "volume ls", build: newVolumeLs, aliases: "list"},
 	{path: "volume rm", build: newVolumeRm, aliases: "remove"},
+	{path: "volume prune", build: newVolumePrune},
 
 	{path: "system", build: group("Manage Loper")},
 	{path: "system info", build: newInfo},
+	{path: "system df", build: newSystemDf},
+	{path: "system prune", build: newSystemPrune},
 }
 
 // group builds a command that only holds others.

@@ -58,7 +58,7 @@ func (s *Store) collectStaging(_ context.Context, freed *Freed) (err error) {
 
 // collectContent removes the layers and blobs that nobody needs.
 func (s *Store) collectContent(ctx context.Context, freed *Freed) error {
-	needed, loose, damaged, err := s.needed(nil)
+	needed, loose, damaged, err := s.needed(nil, nil)
 	freed.Damaged = damaged
 	if err != nil {
 		return err
@@ -98,10 +98,11 @@ func (s *Store) collectContent(ctx context.Context, freed *Freed) error {
 	return s.removeTemporary()
 }
 
-// needed finds what must stay, as if the images that without names were gone.
+// needed finds what must stay, as if the images that without names and the
+// containers of the ids beside were gone.
 // loose are the blobs that no record names, some of which may be needed all the
 // same. damaged tells of records that can't be read.
-func (s *Store) needed(without func(oci.Digest) bool) (r *reach, loose []oci.Digest, damaged, err error) {
+func (s *Store) needed(without func(oci.Digest) bool, beside []string) (r *reach, loose []oci.Digest, damaged, err error) {
 	r = s.newReach()
 	images, bad, err := s.readImages()
 	if err != nil {
@@ -124,7 +125,7 @@ func (s *Store) needed(without func(oci.Digest) bool) (r *reach, loose []oci.Dig
 		}
 	}
 	if s.InUse != nil {
-		dirs, err := s.InUse()
+		dirs, err := s.InUse(beside)
 		if err != nil {
 			return nil, nil, damaged, fmt.Errorf("what containers need: %w", err)
 		}
@@ -197,6 +198,11 @@ func (s *Store) collectNames(_ context.Context, freed *Freed) error {
 }
 
 func (s *Store) collectPartials(_ context.Context, freed *Freed) error {
+	return s.dropPartials(PartialKeep, freed)
+}
+
+// dropPartials removes the downloads that nobody has touched for so long.
+func (s *Store) dropPartials(keep time.Duration, freed *Freed) error {
 	names, err := readNames(s.path(partialDir))
 	if err != nil {
 		return err
@@ -210,7 +216,7 @@ func (s *Store) collectPartials(_ context.Context, freed *Freed) error {
 			continue
 		}
 		st, err := os.Lstat(path)
-		if err != nil || time.Since(st.ModTime()) < PartialKeep {
+		if err != nil || time.Since(st.ModTime()) < keep {
 			continue
 		}
 		if st.Mode().IsRegular() {

@@ -188,11 +188,11 @@ func TestCollectAsksContainers(t *testing.T) {
 	l := addLayer(t, s, "used")
 	addLayer(t, s, "unused")
 	failure := errors.New("no idea")
-	s.InUse = func() ([]string, error) { return nil, failure }
+	s.InUse = func([]string) ([]string, error) { return nil, failure }
 	if _, err := s.Collect(context.Background()); !errors.Is(err, failure) {
 		t.Errorf("collected without knowing what containers need: %v", err)
 	}
-	s.InUse = func() ([]string, error) { return []string{"/", l.Dir, "/x/diff"}, nil }
+	s.InUse = func([]string) ([]string, error) { return []string{"/", l.Dir, "/x/diff"}, nil }
 	if f := collect(t, s); f.Layers != 1 {
 		t.Errorf("freed %+v", f)
 	}

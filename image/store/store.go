@@ -47,9 +47,10 @@ type Store struct {
 	// Remove removes name below dir, a tree that may hold files of other ids;
 	// nil means layer.Remove.
 	Remove func(dir *os.File, name string) error
-	// InUse returns the directories of layers that containers are made of,
-	// which are kept whatever the records say; nil means none.
-	InUse func() ([]string, error)
+	// InUse returns the directories of layers that containers are made of, as
+	// if those of some ids were gone. Such layers are kept whatever the records
+	// say. nil means that there are none.
+	InUse func(beside []string) ([]string, error)
 
 	root string
 }

@@ -7,8 +7,6 @@ import (
 	"path/filepath"
 	"strings"
 
-	"golang.org/x/sys/unix"
-
 	"loper.run/image/oci"
 	"loper.run/internal/tree"
 )
@@ -56,9 +54,9 @@ func (s *Store) PartsOf(img Image) []string {
 }
 
 // Unneeded returns the parts that a Collect would remove if the images that
-// without names were deleted.
-func (s *Store) Unneeded(without func(oci.Digest) bool) ([]string, error) {
-	needed, loose, _, err := s.needed(without)
+// without names were deleted, and the containers of the ids beside.
+func (s *Store) Unneeded(without func(oci.Digest) bool, beside []string) ([]string, error) {
+	needed, loose, _, err := s.needed(without, beside)
 	if err != nil {
 		return nil, err
 	}
@@ -101,21 +99,4 @@ func (s *Store) Gone(parts map[string]tree.Usage) (sum tree.Usage) {
 
 // DropPartials removes the downloads that nobody works on, also those that wait
 // to be resumed.
-func (s *Store) DropPartials() error {
-	names, err := readNames(s.path(partialDir))
-	if err != nil {
-		return err
-	}
-	for _, name := range names {
-		f, err := hold(context.Background(), s.path(partialDir, name), os.O_RDWR, unix.LOCK_EX|unix.LOCK_NB)
-		if err != nil {
-			continue // held, gone, or nothing of ours
-		}
-		err = os.Remove(f.Name())
-		f.Close()
-		if err != nil && !errors.Is(err, os.ErrNotExist) {
-			return err
-		}
-	}
-	return nil
-}
+func (s *Store) DropPartials() error { return s.dropPartials(0, &Freed{}) }

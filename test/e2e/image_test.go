@@ -10,7 +10,7 @@ import (
 )
 
 // madeTwice pushes two images, the second on top of the first, and pulls both.
-func madeTwice(t *testing.T, e *engine) (base, above string) {
+func madeTwice(t testing.TB, e *engine) (base, above string) {
 	t.Helper()
 	img, err := env.Busybox()
 	if err != nil {
