@@ -2,6 +2,7 @@ package trust
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
 )
@@ -65,7 +66,7 @@ func (d *decision) sigstoreSigned(r Requirement) error {
 		}
 		q := question{FulcioCA: bytes.Join(ca, []byte("\n")), Identity: &wanted{Issuer: f.Issuer, SAN: f.Email}}
 		for _, k := range logs {
-			q.RekorKeys = append(q.RekorKeys, string(k.PEM()))
+			q.RekorKeys = append(q.RekorKeys, k.PEM())
 		}
 		check = func(s Signature) (Signer, claims, error) { return d.certified(s, q) }
 	}
@@ -174,12 +175,19 @@ func (d *decision) certified(s Signature, q question) (Signer, claims, error) {
 		if s.Annotations[annotationCertificate] == "" {
 			return Signer{}, claims{}, errors.New("it has no certificate")
 		}
-		if _, err := parseRekor(s.Annotations[annotationRekor]); err != nil {
+		if _, err := parseRekor(s.Annotations[annotationRekor]); err != nil && q.RekorKeys != nil {
 			return Signer{}, claims{}, err
 		}
 		q.Payload, q.Signature = s.Body, sig
 		q.Certificate, q.Chain = s.Annotations[annotationCertificate], s.Annotations[annotationChain]
-		q.RekorBundle = []byte(s.Annotations[annotationRekor])
+		for annotation, field := range map[string]*json.RawMessage{annotationRekor: &q.RekorBundle, annotationTimestamp: &q.Timestamp} {
+			if text := s.Annotations[annotation]; text != "" {
+				if !json.Valid([]byte(text)) {
+					return Signer{}, claims{}, fmt.Errorf("its annotation %s is no JSON", annotation)
+				}
+				*field = []byte(text)
+			}
+		}
 	}
 	a, err := d.Verifier.ask(d.ctx, q)
 	if err != nil {

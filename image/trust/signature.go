@@ -28,6 +28,7 @@ const (
 	annotationCertificate = "dev.sigstore.cosign/certificate"
 	annotationChain       = "dev.sigstore.cosign/chain"
 	annotationRekor       = "dev.sigstore.cosign/bundle"
+	annotationTimestamp   = "dev.sigstore.cosign/rfc3161timestamp"
 	// annotationKey is ours: the public key, so that a first meeting has
 	// something to remember. It vouches for nothing.
 	annotationKey = "run.loper.signature.key"

@@ -45,12 +45,13 @@ type question struct {
 	// the digest it must speak of, and who must have signed.
 	TrustedRoot json.RawMessage `json:"trustedRoot,omitempty"`
 	FulcioCA    []byte          `json:"fulcioCA,omitempty"`
-	RekorKeys   []string        `json:"rekorKeys,omitempty"`
+	RekorKeys   [][]byte        `json:"rekorKeys,omitempty"`
 	Bundle      json.RawMessage `json:"bundle,omitempty"`
 	Payload     []byte          `json:"payload,omitempty"`
 	Certificate string          `json:"certificate,omitempty"`
 	Chain       string          `json:"chain,omitempty"`
 	RekorBundle json.RawMessage `json:"rekorBundle,omitempty"`
+	Timestamp   json.RawMessage `json:"timestamp,omitempty"`
 	Artifact    string          `json:"artifact,omitempty"`
 	Identity    *wanted         `json:"identity,omitempty"`
 }
