@@ -12,6 +12,7 @@ import (
 	"loper.run/image/oci"
 	"loper.run/image/progress"
 	"loper.run/image/store"
+	"loper.run/image/trust"
 	"loper.run/internal/userns"
 )
 
@@ -43,10 +44,14 @@ type Image struct {
 	Author  string
 	History []oci.History
 	Created time.Time
-	Size    int64        // bytes of the unpacked files
-	DiffIDs []oci.Digest // layers, lowest first
-	Layers  []string     // their absolute directories, lowest first
-	Builtin string       // "", "host" or "hello"
+	Size    int64  // bytes of the unpacked files
+	Signer  string // who signed it, in one line; "" is unsigned
+	// Verdicts are what was decided about using it, one for each name by which
+	// it came; only Resolve reads them.
+	Verdicts []trust.Verdict
+	DiffIDs  []oci.Digest // layers, lowest first
+	Layers   []string     // their absolute directories, lowest first
+	Builtin  string       // "", "host" or "hello"
 	// PulledAs is the full name that a pull just found it by.
 	PulledAs string
 }

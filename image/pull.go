@@ -10,6 +10,7 @@ import (
 	"loper.run/image/registry"
 	"loper.run/image/registry/conf"
 	"loper.run/image/store"
+	"loper.run/image/trust"
 	"loper.run/internal/version"
 )
 
@@ -20,6 +21,8 @@ type PullOptions struct {
 	// Choose asks which of several full names a short one means; nil is that
 	// nobody can be asked.
 	Choose func(short string, names []string) (int, error)
+	// Trust is how strict to be about signatures.
+	Trust trust.Options
 }
 
 // pull is one image on its way in.
@@ -28,6 +31,7 @@ type pull struct {
 	ref    reference.Reference
 	client *registry.Client
 	show   Progress
+	trust  trust.Options
 
 	target   oci.Digest // what the name stands for: an index or the manifest
 	digest   oci.Digest // of the manifest
@@ -37,6 +41,7 @@ type pull struct {
 	image    *oci.Image
 	config   []byte
 	fresh    bool // something was fetched
+	verdict  trust.Verdict
 }
 
 // Pull makes an image be in the store as its registry has it. Whatever is there
@@ -90,7 +95,7 @@ func (s *Store) pullRef(ctx context.Context, ref reference.Reference, o PullOpti
 	}
 	defer client.Close()
 	client.UserAgent, client.Credentials, client.Warn = "loper/"+version.String(), registry.FileCredentials, o.Progress.Message
-	p := &pull{s: s, ref: ref, client: client, show: o.Progress}
+	p := &pull{s: s, ref: ref, client: client, show: o.Progress, trust: o.Trust}
 	img, err := p.run(ctx, platform, o.Platform != "")
 	if err != nil {
 		return nil, fmt.Errorf("pull %s: %w", ref.Familiar(), err)
@@ -123,6 +128,9 @@ func (p *pull) run(ctx context.Context, platform oci.Platform, asked bool) (*Ima
 		return nil, fmt.Errorf("the image is for %.60s, not for %s", p.image.Platform, platform)
 	}
 	p.fresh = !p.present()
+	if err := p.decide(ctx); err != nil {
+		return nil, err
+	}
 	if p.fresh {
 		if err := p.layers(ctx); err != nil {
 			return nil, err
@@ -249,8 +257,12 @@ func (p *pull) publish() error {
 	rec, err := p.s.files.Image(id)
 	if p.fresh {
 		if rec, err = p.record(id); err == nil {
+			rec.Signer = p.verdict.Signer()
 			err = p.s.files.PutImage(rec)
 		}
+	}
+	if err == nil {
+		err = p.s.keepVerdict(&rec, p.verdict)
 	}
 	if err != nil {
 		return err

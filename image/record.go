@@ -48,7 +48,7 @@ func (s *Store) newRecord(m *oci.Manifest, img *oci.Image, docs []document) (sto
 	if old, err := s.files.Image(rec.ID); err == nil {
 		rec.Blobs = appendNew(rec.Blobs, append(old.Blobs, old.Manifest)...)
 		rec.Packed = appendNew(rec.Packed, old.Packed...)
-		rec.Digests, rec.Kept = old.Digests, old.Kept
+		rec.Digests, rec.Kept, rec.Signer = old.Digests, old.Kept, old.Signer
 	}
 	return rec, nil
 }

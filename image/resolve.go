@@ -174,6 +174,7 @@ func (s *Store) loadNamed(id oci.Digest) (*Image, error) {
 		return nil, err
 	}
 	img.addNames(names)
+	img.Verdicts, _ = s.verdicts(id) // without them it is unsigned
 	return img, nil
 }
 
@@ -207,7 +208,7 @@ func (s *Store) load(id oci.Digest) (*Image, error) {
 }
 
 func fromRecord(rec store.Image) *Image {
-	return &Image{ID: rec.ID, Manifest: rec.Manifest, Created: rec.Created, Size: rec.Size, DiffIDs: rec.Layers, Platform: rec.Platform}
+	return &Image{ID: rec.ID, Manifest: rec.Manifest, Created: rec.Created, Size: rec.Size, Signer: rec.Signer, DiffIDs: rec.Layers, Platform: rec.Platform}
 }
 
 // addNames picks the names that are the image's own.

@@ -27,10 +27,14 @@ func (c *cli) acquire(ctx context.Context, store *image.Store, name string, n *c
 	if _, err := oci.ParsePlatform(n.platform); err != nil {
 		return nil, fmt.Errorf("--platform: %w", err)
 	}
+	options, err := n.trust.options()
+	if err != nil {
+		return nil, err
+	}
 	if n.pull != "always" || isBuiltin(name) {
 		img, err := store.FindFor(name, n.platform)
 		if err == nil {
-			return img, nil
+			return img, store.Allow(ctx, img, options)
 		}
 		if !errors.Is(err, image.ErrNotFound) {
 			return nil, err
@@ -40,20 +44,19 @@ func (c *cli) acquire(ctx context.Context, store *image.Store, name string, n *c
 		}
 	}
 	if n.quiet {
-		return c.pullImage(ctx, store, name, n.platform, nil)
+		return c.pullImage(ctx, store, name, image.PullOptions{Platform: n.platform, Trust: options}, nil)
 	}
 	if ref, err := reference.Parse(name); err == nil && n.pull != "always" {
 		fmt.Fprintf(c.err, "Unable to find image '%s' locally\n", ref.WithDefaultTag().Familiar())
 	}
-	return c.pullImage(ctx, store, name, n.platform, c.err)
+	return c.pullImage(ctx, store, name, image.PullOptions{Platform: n.platform, Trust: options}, c.err)
 }
 
 // isBuiltin reports whether an image needs no registry.
 func isBuiltin(name string) bool { return name == image.Host || name == image.Hello }
 
 // pullImage pulls with progress shown on out, which may be nil.
-func (c *cli) pullImage(ctx context.Context, store *image.Store, name, platform string, out io.Writer) (*image.Image, error) {
-	o := image.PullOptions{Platform: platform}
+func (c *cli) pullImage(ctx context.Context, store *image.Store, name string, o image.PullOptions, out io.Writer) (*image.Image, error) {
 	if isTerminal(c.in) && isTerminal(c.err) {
 		o.Choose = c.choose
 	}

@@ -19,6 +19,7 @@ type imageRow struct {
 	ID           string
 	Repository   string
 	SharedSize   string
+	Signer       string
 	Size         string
 	Tag          string
 	UniqueSize   string
@@ -27,7 +28,7 @@ type imageRow struct {
 
 var imageHeader = imageRow{
 	Containers: "CONTAINERS", CreatedAt: "CREATED AT", CreatedSince: "CREATED", Digest: "DIGEST", ID: "IMAGE ID",
-	Repository: "REPOSITORY", SharedSize: "SHARED SIZE", Size: "SIZE", Tag: "TAG", UniqueSize: "UNIQUE SIZE", VirtualSize: "VIRTUAL SIZE",
+	Repository: "REPOSITORY", SharedSize: "SHARED SIZE", Signer: "SIGNED BY", Size: "SIZE", Tag: "TAG", UniqueSize: "UNIQUE SIZE", VirtualSize: "VIRTUAL SIZE",
 }
 
 // imageRows makes a row of each name of an image that matches a reference
@@ -41,6 +42,7 @@ func imageRows(img *image.Image, patterns []string, digests, whole bool, now tim
 		Size: units.HumanSizeWithPrecision(float64(img.Size), 3),
 	}
 	row.VirtualSize = row.Size
+	row.Signer = signedBy(img, whole)
 	digestOf := map[string]string{}
 	for _, d := range img.Digests {
 		repository, digest, _ := strings.Cut(d, "@")
@@ -98,4 +100,20 @@ func uniqueImages(rows []imageRow) []imageRow {
 		seen[r.ID] = true
 	}
 	return kept
+}
+
+// signedBy is who signed an image, shortened unless the whole is wanted.
+func signedBy(img *image.Image, whole bool) string {
+	const most = 40
+	switch {
+	case img.Builtin != "":
+		return "loper"
+	case img.Signer == "":
+		return "unsigned"
+	}
+	signer := strings.TrimPrefix(img.Signer, "the ")
+	if !whole && len(signer) > most {
+		signer = strings.ToValidUTF8(signer[:most-1], "") + "…"
+	}
+	return signer
 }

@@ -34,9 +34,9 @@ func newImages(c *cli) *cobra.Command {
 			}
 			l.Columns = func(r imageRow) []string {
 				if digests {
-					return []string{r.Repository, r.Tag, r.Digest, r.ID, r.CreatedSince, r.Size}
+					return []string{r.Repository, r.Tag, r.Digest, r.ID, r.CreatedSince, r.Size, r.Signer}
 				}
-				return []string{r.Repository, r.Tag, r.ID, r.CreatedSince, r.Size}
+				return []string{r.Repository, r.Tag, r.ID, r.CreatedSince, r.Size, r.Signer}
 			}
 			var rows []imageRow
 			for _, img := range found {

@@ -5,11 +5,14 @@ import (
 	"io"
 
 	"github.com/spf13/cobra"
+
+	"loper.run/image"
 )
 
 func newPull(c *cli) *cobra.Command {
 	var platform string
 	var quiet bool
+	var signed trustFlags
 	cmd := &cobra.Command{
 		Use:   "pull [OPTIONS] NAME[:TAG|@DIGEST]",
 		Short: "Download an image from a registry",
@@ -23,7 +26,11 @@ func newPull(c *cli) *cobra.Command {
 			if quiet {
 				out = nil
 			}
-			img, err := c.pullImage(cmd.Context(), store, args[0], platform, out)
+			options, err := signed.options()
+			if err != nil {
+				return err
+			}
+			img, err := c.pullImage(cmd.Context(), store, args[0], image.PullOptions{Platform: platform, Trust: options}, out)
 			if err != nil {
 				return err
 			}
@@ -36,6 +43,7 @@ func newPull(c *cli) *cobra.Command {
 		},
 	}
 	cmd.Flags().StringVar(&platform, "platform", "", "Platform of the image, as in linux/arm64")
+	signed.add(cmd.Flags())
 	cmd.Flags().BoolVarP(&quiet, "quiet", "q", false, "Show no progress")
 	return cmd
 }

@@ -18,6 +18,7 @@ type creation struct {
 	labels         []string
 	labelFiles     []string
 	pull, platform string
+	trust          trustFlags
 	quiet          bool
 	cidfile        string
 	attach         []string
@@ -64,6 +65,7 @@ func (c *creation) imageFlags(f *pflag.FlagSet) {
 	f.StringVar(&c.pull, "pull", "missing", `Pull the image before: "always", "missing", "never"`)
 	f.StringVar(&c.platform, "platform", "", "Platform of the image, as in linux/arm64")
 	f.BoolVarP(&c.quiet, "quiet", "q", false, "Show no progress of the pull")
+	c.trust.add(f)
 	f.StringVar(&c.cidfile, "cidfile", "", "Write the container's id to a file")
 	f.BoolVar(&c.plan, "plan", false, "Print the system calls that would start the container, and exit")
 	f.StringVar(&c.format, "format", "text", `Form of the plan: "text", "json"`)

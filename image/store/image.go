@@ -34,6 +34,8 @@ type Image struct {
 	// Kept says that the image is whole and wanted though it has neither a name
 	// nor a digest: it was loaded from a file or made here.
 	Kept bool `json:"kept,omitempty"`
+	// Signer says in one line who signed the image, "" when nobody is known to have.
+	Signer string `json:"signer,omitempty"`
 	// Size is that of the layers together, unpacked, in bytes.
 	Size int64 `json:"size"`
 	// Platform is what the configuration says that the image is for. Records of

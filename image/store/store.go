@@ -3,7 +3,7 @@
 //
 //	blob/sha256/<hex>        manifests and configurations, verified
 //	layer/sha256/<diff id>/  layer.json, the tree in diff/, and what it was in tree.gz
-//	image/sha256/<id>/       image.json, one directory an image
+//	image/sha256/<id>/       image.json and notes beside it, one directory an image
 //	name/<escaped name>      one JSON file a name
 //	partial/sha256-<hex>     downloads under way or interrupted, with gaps;
 //	                         .ranges behind the name: what of one is there

@@ -47,6 +47,9 @@ func (o Options) Decide(ctx context.Context, img Image, find Find) (Verdict, err
 	}
 	if img.Ref.Domain == "" {
 		d.verdict.Name = ""
+		if img.Ref.Tag != "" {
+			d.verdict.Name = ":" + img.Ref.Tag
+		}
 	}
 	policy, err := LoadPolicy(o.Policy)
 	if err != nil {

@@ -1,10 +1,12 @@
 package trust
 
 import (
+	"bytes"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 
 	"loper.run/image/oci"
 )
@@ -44,6 +46,11 @@ type Signature struct {
 	Annotations map[string]string `json:"annotations,omitempty"`
 	// Of is the manifest that it was found with.
 	Of oci.Digest `json:"of"`
+}
+
+// Equal tells whether both are the same signature of the same manifest.
+func (s Signature) Equal(o Signature) bool {
+	return s.Form == o.Form && s.Of == o.Of && bytes.Equal(s.Body, o.Body) && maps.Equal(s.Annotations, o.Annotations)
 }
 
 // raw is the signature itself in cosign's form.

@@ -1,14 +1,18 @@
 package trust
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
+	"slices"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
 
 	"loper.run/image/oci"
+	"loper.run/image/reference"
 )
 
 // ErrRefused is matched by errors about an image that may not be used.
@@ -55,12 +59,10 @@ type Verdict struct {
 	Note string `json:"note,omitempty"`
 	// Files are what the decision rests on.
 	Files []FileID `json:"files"`
-	// Signatures is the blob with all signatures that were found.
-	Signatures oci.Digest `json:"signatures,omitzero"`
 
 	// Message is one line for whoever asked, or "".
 	Message string `json:"-"`
-	// Found are the signatures, to be kept as the blob.
+	// Found are the signatures, to be kept for when the policy changes.
 	Found []Signature `json:"-"`
 }
 
@@ -164,4 +166,78 @@ func trustedRoot() (path string, data []byte, err error) {
 		return path, data, err
 	}
 	return "", nil, fmt.Errorf("its certificate cannot be checked without a trusted root: put sigstore's at %s", places[0])
+}
+
+// Same tells whether two verdicts are about the image as it came the same way.
+func (v Verdict) Same(o Verdict) bool {
+	return v.Transport == o.Transport && v.Name == o.Name && v.Path == o.Path
+}
+
+// Equal tells whether nothing but the time differs.
+func (v Verdict) Equal(o Verdict) bool {
+	return v.Same(o) && v.Rule == o.Rule && v.Scope == o.Scope && v.Note == o.Note &&
+		slices.Equal(v.Digests, o.Digests) && slices.Equal(v.Files, o.Files) && slices.EqualFunc(v.Signers, o.Signers, Signer.Is)
+}
+
+// StillKnown tells whether the signer whom the verdict found to be known still is.
+func (v Verdict) StillKnown() bool {
+	if v.Rule == ByPolicy {
+		return true
+	}
+	img, err := v.image()
+	if err != nil {
+		return false
+	}
+	known, err := KnownSigners(img.Repository())
+	return err == nil && slices.ContainsFunc(v.Signers, func(s Signer) bool { return slices.ContainsFunc(known, s.Is) })
+}
+
+// image is what the verdict is about.
+func (v Verdict) image() (Image, error) {
+	img := Image{Transport: v.Transport, Path: v.Path, Digests: v.Digests}
+	if v.Name == "" || v.Name[0] == ':' { // a tag alone, as in an OCI layout
+		img.Ref.Tag = strings.TrimPrefix(v.Name, ":")
+		return img, nil
+	}
+	ref, err := reference.Parse(v.Name)
+	img.Ref = ref
+	return img, err
+}
+
+// Again decides once more about an image that is there, since a policy has
+// changed, with the signatures that were found when it came. Where no policy
+// speaks the earlier verdict stands: who is known to sign decides about what
+// comes in.
+func (o Options) Again(ctx context.Context, v Verdict, found []Signature) (Verdict, error) {
+	img, err := v.image()
+	if err != nil {
+		return Verdict{}, err
+	}
+	policy, err := LoadPolicy(o.Policy)
+	if err != nil {
+		return Verdict{}, err
+	}
+	if _, _, decided := policy.For(img); decided {
+		again, err := o.Decide(ctx, img, Stored(found))
+		if errors.Is(err, ErrRefused) {
+			err = fmt.Errorf("%w; if it has been signed since, pull it again", err)
+		}
+		return again, err
+	}
+	if o.Require && !v.Signed() {
+		return Verdict{}, refuse("a signature is required of %s, but %v", img, errUnsigned)
+	}
+	v.Files = o.policyIDs()
+	return v, nil
+}
+
+// Origin is where the image came from, as TRANSPORT:NAME.
+func (v Verdict) Origin() string {
+	switch {
+	case v.Path == "":
+		return v.Transport + ":" + v.Name
+	case v.Name == "":
+		return v.Transport + ":" + v.Path
+	}
+	return v.Transport + ":" + v.Path + ":" + strings.TrimPrefix(v.Name, ":")
 }
