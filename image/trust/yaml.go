@@ -57,7 +57,7 @@ func (p *yamlParser) line(row int, s string) error {
 	if l.key, _, body, err = scalar(body, true); err != nil {
 		return err
 	}
-	if l.value, l.quoted, body, err = scalar(strings.TrimLeft(body, " \t"), false); err != nil {
+	if l.value, l.quoted, _, err = scalar(strings.TrimLeft(body, " \t"), false); err != nil {
 		return err
 	}
 	p.lines = append(p.lines, l)
