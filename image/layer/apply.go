@@ -28,7 +28,10 @@ func (s *special) check() error {
 	}
 	for _, path := range paths {
 		name, err := clean(path)
-		if err != nil || name != path && path != "" || path == "" && s.Mode != 0 || path == "." {
+		if s.Path == "" && s.Mode == 0 && s.Same == "" {
+			continue // the layer's root
+		}
+		if err != nil || name != path || path == "." {
 			return fmt.Errorf("%w: path %s", errNonsense, quote(path))
 		}
 	}

@@ -95,6 +95,9 @@ func (l *listener) report(r io.Reader, size uint64) error {
 	if _, err := io.ReadFull(r, text); err != nil {
 		return fmt.Errorf("%w: %w", errNonsense, err)
 	}
+	if n, _ := io.ReadFull(r, make([]byte, 1)); n > 0 {
+		return fmt.Errorf("%w: it goes on after its end", errNonsense)
+	}
 	if err := json.Unmarshal(text, &l.out); err != nil {
 		return fmt.Errorf("%w: %w", errNonsense, err)
 	}

@@ -61,14 +61,14 @@ type Source struct {
 // Result.DiffID is the digest that the worker found for the uncompressed tar;
 // the digest of the packed bytes is the caller's to check.
 func UnpackFile(ctx context.Context, dir *os.File, src Source, o Options) (Result, error) {
-	r, err := unpackFile(ctx, dir, src, o)
+	r, err := unpackFile(ctx, unpackWorker, dir, src, o)
 	if err != nil {
 		return r, fmt.Errorf("unpack layer: %w", err)
 	}
 	return r, nil
 }
 
-func unpackFile(ctx context.Context, dir *os.File, src Source, o Options) (Result, error) {
+func unpackFile(ctx context.Context, worker string, dir *os.File, src Source, o Options) (Result, error) {
 	if src.Algorithm == 0 {
 		src.Algorithm = oci.SHA256
 	}
@@ -118,7 +118,7 @@ func unpackFile(ctx context.Context, dir *os.File, src Source, o Options) (Resul
 		}
 		heard <- err
 	}()
-	w := userns.Worker{Name: unpackWorker, Args: []string{string(args)}, Stdin: in, Stdout: tell, Files: []*os.File{dir, file}, Confined: true}
+	w := userns.Worker{Name: worker, Args: []string{string(args)}, Stdin: in, Stdout: tell, Files: []*os.File{dir, file}, Confined: true}
 	err = w.Run(ctx)
 	tell.Close()
 	if lerr := <-heard; err == nil {

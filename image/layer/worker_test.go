@@ -5,8 +5,10 @@ import (
 	"errors"
 	"io"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -14,11 +16,14 @@ import (
 
 	"loper.run/image/oci"
 	"loper.run/internal/userns"
+	"loper.run/test/env"
 )
 
 // TestMain lets the test binary be a worker in a user namespace.
 func TestMain(m *testing.M) {
 	Workers()
+	userns.Register("captive", captive)
+	userns.Register("liar", liar)
 	userns.Main()
 	os.Exit(m.Run())
 }
@@ -216,6 +221,51 @@ func TestUnpackFile(t *testing.T) {
 		t.Errorf("got %+v, want %+v", res, wantRes)
 	}
 	sameTree(t, withoutNow(tree(t, root)), withoutNow(tree(t, want)))
+}
+
+// TestFileCapability: what a worker writes in its namespace is what root writes
+// outside, to read and to use.
+func TestFileCapability(t *testing.T) {
+	needRoot(t)
+	files, err := env.BusyboxFiles()
+	if err != nil {
+		t.Skip(err)
+	}
+	const value = "\x01\x00\x00\x02\x00\x20\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00" // cap_net_raw+ep, version 2
+	e := fileEntry("grep", files[1].Body)
+	e.Mode = 0o755
+	e.PAXRecords = map[string]string{"SCHILY.xattr.security.capability": value}
+	base, err := os.MkdirTemp("", "layer-caps-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer os.RemoveAll(base)
+	if err := os.Chmod(base, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	d, err := os.Open(base)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	if res, err := UnpackFile(t.Context(), d, source(t, archive(t, e)), Options{}); err != nil || res.Xattrs != 0 {
+		t.Fatal(res, err)
+	}
+	got := make([]byte, 100)
+	n, err := unix.Getxattr(filepath.Join(base, "grep"), "security.capability", got)
+	if err != nil || string(got[:n]) != value {
+		t.Errorf("read back: %q, %v", got[:max(n, 0)], err)
+	}
+	c := exec.Command(filepath.Join(base, "grep"), "CapEff", "/proc/self/status")
+	c.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
+	out, err := c.CombinedOutput()
+	var fs unix.Statfs_t
+	if unix.Statfs(base, &fs) == nil && fs.Flags&unix.ST_NOSUID != 0 {
+		t.Skip("needs a file system that is not mounted nosuid")
+	}
+	if err != nil || !strings.HasSuffix(strings.TrimSpace(string(out)), "0000000000002000") {
+		t.Errorf("as another user: %q, %v", out, err)
+	}
 }
 
 // withoutNow takes the times away that no entry of a layer has set.

@@ -26,6 +26,7 @@ func TestMain(m *testing.M) {
 	Register("fail", func([]string) error { return errors.New("one line") })
 	Register("shout", func([]string) error { return errors.New(strings.Repeat("x", 1<<20)) })
 	Register("hang", func([]string) error { time.Sleep(time.Minute); return nil })
+	Register("stay", func([]string) error { fmt.Println("here"); time.Sleep(time.Hour); return nil })
 	Main()
 	os.Exit(m.Run())
 }
