@@ -142,7 +142,9 @@ func attempts() []attempt {
 		{"packed file: mode", true, func(p prison) error { return unix.Fchmod(packed, 0o777) }},
 		{"packed file: owner", true, func(p prison) error { return unix.Fchown(packed, 12, 12) }},
 		{"packed file: owner, by fchownat", true, func(p prison) error { return unix.Fchownat(packed, "", 12, 12, unix.AT_EMPTY_PATH) }},
-		{"packed file: times", true, func(p prison) error { return unix.UtimesNanoAt(packed, "", make([]unix.Timespec, 2), unix.AT_EMPTY_PATH) }},
+		{"packed file: times", true, func(p prison) error {
+			return unix.UtimesNanoAt(packed, "", make([]unix.Timespec, 2), unix.AT_EMPTY_PATH)
+		}},
 		{"packed file: attribute", true, func(p prison) error { return unix.Fsetxattr(packed, "user.x", []byte("y"), 0) }},
 		{"packed file: lock", true, func(p prison) error { return unix.Flock(packed, unix.LOCK_EX|unix.LOCK_NB) }},
 		{"packed file: another descriptor", true, func(p prison) error {
@@ -260,7 +262,9 @@ func attempts() []attempt {
 			defer unix.Munmap(b)
 			return unix.Mprotect(b, unix.PROT_READ|unix.PROT_EXEC)
 		}},
-		{"block device", true, func(p prison) error { return unix.Mknodat(confine.Dir, "block", unix.S_IFBLK|0o600, int(unix.Mkdev(250, 250))) }},
+		{"block device", true, func(p prison) error {
+			return unix.Mknodat(confine.Dir, "block", unix.S_IFBLK|0o600, int(unix.Mkdev(250, 250)))
+		}},
 		{"character device", true, func(p prison) error {
 			return unix.Mknodat(confine.Dir, "null", unix.S_IFCHR|0o600, int(unix.Mkdev(1, 3)))
 		}},

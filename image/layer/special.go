@@ -24,6 +24,8 @@ type special struct {
 	GID   uint32 `json:"gid,omitempty"`
 	Atime stamp  `json:"atime,omitzero"`
 	Mtime stamp  `json:"mtime,omitzero"`
+	// gone says that a later entry took the place.
+	gone bool
 }
 
 // stamp is a time of a file.
@@ -60,7 +62,7 @@ func (s *specials) add(one special) error {
 func (s *specials) drop(path string) {
 	for p, i := range s.index {
 		if i >= 0 && (p == path || strings.HasPrefix(p, path+"/")) {
-			s.list[i].Path = ""
+			s.list[i].gone = true
 			s.index[p] = -1
 		}
 	}
@@ -70,7 +72,7 @@ func (s *specials) drop(path string) {
 func (s *specials) left() []special {
 	var left []special
 	for _, one := range s.list {
-		if one.Path != "" {
+		if !one.gone {
 			left = append(left, one)
 		}
 	}

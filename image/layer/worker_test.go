@@ -1,6 +1,7 @@
 package layer
 
 import (
+	"archive/tar"
 	"context"
 	"errors"
 	"io"
@@ -195,32 +196,44 @@ func unpackFileErrors(t *testing.T, d *os.File, o Options) {
 // TestUnpackFile compares with what unpacking in this very process makes.
 func TestUnpackFile(t *testing.T) {
 	needRoot(t)
-	stream := archive(t, full()...)
-	want, wantRes, err := unpackTo(t, stream, Options{})
-	if err != nil {
-		t.Fatal(err)
+	node := func(name string, typ byte, major, minor int64) entry {
+		return entry{tar.Header{Typeflag: typ, Name: name, Mode: 0o2640, Uid: 3, Gid: 4, Devmajor: major, Devminor: minor}, ""}
 	}
-	root := filepath.Join(t.TempDir(), "root")
-	if err := os.Mkdir(root, 0o700); err != nil {
-		t.Fatal(err)
+	for name, entries := range map[string][]entry{
+		"full":     full(),
+		"attacked": {symlinkEntry("l", "a/b"), fileEntry("a/b/c/x", "x"), fileEntry("l/c/.wh..wh..opq", ""), node("l/disk", tar.TypeBlock, 7, 1), linkEntry("l/c/same", "l/disk"), linkEntry("third", "a/b/c/same")},
+		"replaced": {node("a/one", tar.TypeChar, 1, 3), node("a/two", tar.TypeChar, 1, 5), node("a/three", tar.TypeBlock, 1, 7), fileEntry("a/.wh.three", ""), fileEntry("a/one", "file"), dirEntry("a/two"),
+			node("b/four", tar.TypeChar, 1, 3), fileEntry("b/c/.wh..wh..opq", ""), fileEntry("b", "no directory")},
+		"gone": {dirEntry("d"), fileEntry("d/.wh..wh..opq", ""), node("d/e/n", tar.TypeChar, 5, 2), symlinkEntry("d", "elsewhere"), fileEntry("d2/.wh.n", ""), node("d2/n", tar.TypeChar, 5, 2), node("d2/n", tar.TypeBlock, 5, 3),
+			dirEntry("w/x"), fileEntry(".wh.w", ""), fileEntry("z/.wh.y", ""), dirEntry("z/y")},
+		"whiteout of the root": {fileEntry(".wh..wh..opq", ""), fileEntry("x", "")},
+	} {
+		stream := archive(t, entries...)
+		want, wantRes, err := unpackTo(t, stream, Options{})
+		if err != nil {
+			t.Fatal(name, err)
+		}
+		root := filepath.Join(t.TempDir(), "root")
+		if err := os.Mkdir(root, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		d, err := os.Open(root)
+		if err != nil {
+			t.Fatal(err)
+		}
+		res, err := UnpackFile(t.Context(), d, source(t, stream), Options{})
+		d.Close()
+		if err != nil {
+			t.Fatal(name, err)
+		}
+		if res.DiffID != oci.FromBytes(stream) {
+			t.Errorf("%s: diff id %s", name, res.DiffID)
+		}
+		if res.DiffID = (oci.Digest{}); res != wantRes {
+			t.Errorf("%s: got %+v, want %+v", name, res, wantRes)
+		}
+		sameTree(t, withoutNow(tree(t, root)), withoutNow(tree(t, want)))
 	}
-	d, err := os.Open(root)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer d.Close()
-	res, err := UnpackFile(t.Context(), d, source(t, stream), Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if res.DiffID != oci.FromBytes(stream) {
-		t.Errorf("diff id %s", res.DiffID)
-	}
-	res.DiffID = oci.Digest{}
-	if res != wantRes {
-		t.Errorf("got %+v, want %+v", res, wantRes)
-	}
-	sameTree(t, withoutNow(tree(t, root)), withoutNow(tree(t, want)))
 }
 
 // TestFileCapability: what a worker writes in its namespace is what root writes
