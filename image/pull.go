@@ -11,7 +11,6 @@ import (
 	"loper.run/image/registry/conf"
 	"loper.run/image/store"
 	"loper.run/image/trust"
-	"loper.run/internal/version"
 )
 
 // PullOptions says what to pull and how to show it.
@@ -89,12 +88,11 @@ func (s *Store) pullRef(ctx context.Context, ref reference.Reference, o PullOpti
 	if err != nil {
 		return nil, err
 	}
-	client, err := registry.New(ref.Domain)
+	client, err := connect(ref.Domain, o.Progress)
 	if err != nil {
 		return nil, fmt.Errorf("pull %s: %w", ref.Familiar(), err)
 	}
 	defer client.Close()
-	client.UserAgent, client.Credentials, client.Warn = "loper/"+version.String(), registry.FileCredentials, o.Progress.Message
 	p := &pull{s: s, ref: ref, client: client, show: o.Progress, trust: o.Trust}
 	img, err := p.run(ctx, platform, o.Platform != "")
 	if err != nil {

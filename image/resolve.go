@@ -65,7 +65,8 @@ func (s *Store) FindFor(name, platform string) (*Image, error) {
 	return s.load(id)
 }
 
-// pick returns the image of a name that fits a platform best.
+// pick returns the image of a name that fits a platform best; with "" the one
+// that the name means.
 func (s *Store) pick(name, platform string) (oci.Digest, error) {
 	p, err := oci.ParsePlatform(platform)
 	if err != nil {
@@ -74,6 +75,9 @@ func (s *Store) pick(name, platform string) (oci.Digest, error) {
 	ids, err := s.findAll(name)
 	if err != nil {
 		return oci.Digest{}, err
+	}
+	if platform == "" {
+		return ids[0], nil
 	}
 	ids, fit, err := s.byFit(ids, p)
 	if err != nil {

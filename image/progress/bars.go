@@ -153,7 +153,7 @@ func (b *bars) visible(n int) []*bar {
 // line fits id, state, bar and numbers into width columns; the bar shrinks first.
 func (l *bar) line(width int) string {
 	head := fmt.Sprintf("%s: %s", l.id, l.state)
-	if (l.state == Downloading || l.state == Extracting) && l.total > 0 {
+	if (l.state == Downloading || l.state == Extracting || l.state == Pushing) && l.total > 0 {
 		done := min(l.done, l.total)
 		numbers := fmt.Sprintf("%s/%s", units.HumanSize(float64(done)), units.HumanSize(float64(l.total)))
 		room := min(50, width-len(head)-len(numbers)-5)

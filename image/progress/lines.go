@@ -27,7 +27,7 @@ func (l *lines) Update(id string, s State, _, _ int64) {
 	}
 	l.last[id] = s
 	// Progress itself is no news in a log; beginnings and ends are.
-	if s == Waiting || s == Extracting {
+	if s == Waiting || s == Extracting || s == Pushing {
 		return
 	}
 	text := string(s)

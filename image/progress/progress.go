@@ -1,10 +1,11 @@
-// Package progress shows how the layers of an image come in: as bars on a
-// terminal, as plain lines elsewhere.
+// Package progress shows how the layers of an image come in and go out: as bars
+// on a terminal, as plain lines elsewhere.
 package progress
 
 import (
 	"io"
 	"os"
+	"strings"
 
 	"golang.org/x/term"
 )
@@ -26,10 +27,31 @@ const (
 	Failed      State = "Failed"
 )
 
-// Final reports whether nothing follows s.
-func (s State) Final() bool { return s == Complete || s == Loaded || s == Exists || s == Failed }
+// The states of a layer on its way out; the last three, and those of Mounted, are
+// final.
+const (
+	Preparing State = "Preparing"
+	Pushing   State = "Pushing"
+	Pushed    State = "Pushed"
+	Kept      State = "Layer already exists"
+	Skipped   State = "Skipped foreign layer"
+)
 
-// Display shows the layers of one pull. Its methods may be called from several
+const mounted = "Mounted from "
+
+// Mounted is the state of a layer that the registry had in another repository.
+func Mounted(repository string) State { return State(mounted + repository) }
+
+// Final reports whether nothing follows s.
+func (s State) Final() bool {
+	switch s {
+	case Complete, Loaded, Exists, Failed, Pushed, Kept, Skipped:
+		return true
+	}
+	return strings.HasPrefix(string(s), mounted)
+}
+
+// Display shows the layers of one pull or push. Its methods may be called from several
 // goroutines, as often as there is news: drawing is limited, not the calls.
 type Display interface {
 	// Message shows one line of its own, above the layers.

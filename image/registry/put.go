@@ -97,6 +97,20 @@ func (c *Client) checkStored(path string, want oci.Digest, header http.Header) e
 	return fmt.Errorf("registry %s stored the manifest of %s as %s, though %s was sent: do not trust what it has", c.domain, path, got, want)
 }
 
+// HasManifest asks whether a repository has a manifest or index.
+func (c *Client) HasManifest(ctx context.Context, path string, digest oci.Digest) (found bool, err error) {
+	err = c.retry(ctx, func() (bool, error) {
+		resp, err := c.do(ctx, request{method: http.MethodHead, path: path, what: "manifests/" + digest.String(), accept: accepted, actions: writing, ok: []int{200, 404}})
+		if err != nil {
+			return false, err
+		}
+		resp.Body.Close()
+		found = resp.StatusCode == http.StatusOK
+		return false, nil
+	})
+	return found, err
+}
+
 // DeleteManifest deletes a manifest by its digest, or only a tag. A manifest
 // that has a subject leaves the list of its referrers.
 func (c *Client) DeleteManifest(ctx context.Context, path, reference string) error {

@@ -29,8 +29,9 @@ const (
 // Upload is a blob to be stored in a registry.
 type Upload struct {
 	oci.Descriptor
-	// From lists repositories of the same registry that may have the blob.
-	From []string
+	// Near, when not nil, lists repositories of the same registry that may have
+	// the blob. It is asked when this one doesn't.
+	Near func() []string
 	// Open reads the content from an offset on. It may be called several times,
 	// when a connection is cut; the reader before is of no use from then on.
 	Open func(offset int64) (io.ReadCloser, error)
@@ -46,9 +47,13 @@ type Stored struct {
 
 // HasBlob asks whether a repository has a blob.
 func (c *Client) HasBlob(ctx context.Context, path string, d oci.Descriptor) (bool, error) {
+	return c.hasBlob(ctx, path, d, "")
+}
+
+func (c *Client) hasBlob(ctx context.Context, path string, d oci.Descriptor, actions string) (bool, error) {
 	found := false
 	err := c.retry(ctx, func() (bool, error) {
-		resp, err := c.do(ctx, request{method: http.MethodHead, path: path, what: "blobs/" + d.Digest.String(), actions: writing, ok: []int{200, 404}})
+		resp, err := c.do(ctx, request{method: http.MethodHead, path: path, what: "blobs/" + d.Digest.String(), actions: actions, ok: []int{200, 404}})
 		if err != nil {
 			return false, err
 		}
@@ -67,12 +72,16 @@ func (c *Client) HasBlob(ctx context.Context, path string, d oci.Descriptor) (bo
 // "Pushing blobs"). What is sent is hashed on the way; content that proves
 // not to be what the digest says is never completed.
 func (c *Client) PutBlob(ctx context.Context, path string, b Upload) (Stored, error) {
-	found, err := c.HasBlob(ctx, path, b.Descriptor)
+	found, err := c.hasBlob(ctx, path, b.Descriptor, writing)
 	if err != nil || found {
 		return Stored{Existed: found}, err
 	}
 	u := &sending{Upload: b, c: c, path: path}
-	for _, from := range b.From {
+	var near []string
+	if b.Near != nil {
+		near = b.Near()
+	}
+	for _, from := range near {
 		if mounted, err := u.mount(ctx, from); err != nil || mounted {
 			return Stored{Mounted: from}, err
 		}

@@ -19,7 +19,7 @@ import (
 
 func uploadOf(content []byte, from ...string) Upload {
 	return Upload{
-		Descriptor: oci.Descriptor{Digest: oci.FromBytes(content), Size: int64(len(content))}, From: from,
+		Descriptor: oci.Descriptor{Digest: oci.FromBytes(content), Size: int64(len(content))}, Near: func() []string { return from },
 		Open: func(at int64) (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(content[at:])), nil },
 	}
 }

@@ -61,7 +61,12 @@ func StartRegistry(dir string, auth bool) (*Registry, error) {
 		return nil, err
 	}
 	r.cmd.Stdout, r.cmd.Stderr = log, log
-	r.cmd.Env = append(os.Environ(), "OTEL_TRACES_EXPORTER=none")
+	for _, v := range os.Environ() {
+		if !strings.HasPrefix(v, "REGISTRY_") { // Podman's variables look like settings of the registry
+			r.cmd.Env = append(r.cmd.Env, v)
+		}
+	}
+	r.cmd.Env = append(r.cmd.Env, "OTEL_TRACES_EXPORTER=none")
 	if err := r.cmd.Start(); err != nil {
 		return nil, err
 	}
