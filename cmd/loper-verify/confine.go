@@ -4,10 +4,13 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"runtime"
 	"runtime/debug"
 	"syscall"
 	"time"
 	"unsafe"
+
+	"loper.run/internal/confine"
 
 	"golang.org/x/sys/unix"
 )
@@ -26,7 +29,6 @@ func confineSelf() error {
 		os.Exit(1)
 	})
 	debug.SetMemoryLimit(maxMemory / 2)
-	debug.SetTraceback("none")
 	for resource, limit := range map[int]uint64{
 		unix.RLIMIT_CPU: maxCPU, unix.RLIMIT_DATA: maxMemory, unix.RLIMIT_CORE: 0, unix.RLIMIT_FSIZE: 4 * maxRequest, unix.RLIMIT_MEMLOCK: 0,
 	} {
@@ -34,9 +36,11 @@ func confineSelf() error {
 			return fmt.Errorf("resource limit %d: %w", resource, err)
 		}
 	}
-	if _, _, errno := syscall.AllThreadsSyscall6(unix.SYS_PRCTL, unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0, 0); errno == unix.ENOTSUP {
+	switch _, _, errno := syscall.AllThreadsSyscall6(unix.SYS_PRCTL, unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0, 0); errno {
+	case 0:
+	case unix.ENOTSUP:
 		return errors.New("not all threads can be reached: build it with CGO_ENABLED=0")
-	} else if errno != 0 {
+	default:
 		return fmt.Errorf("no new privileges: %w", errno)
 	}
 	if err := leaveFiles(); err != nil {
@@ -48,27 +52,14 @@ func confineSelf() error {
 	return nil
 }
 
-// leaveFiles forbids every file, every port, and signals and sockets of others, by Landlock. A kernel without it leaves
-// that to the filter of system calls alone.
+// leaveFiles gives up every file and port, by Landlock. On a kernel without it the filter of system calls does so alone.
 func leaveFiles() error {
-	version, _, errno := unix.Syscall(unix.SYS_LANDLOCK_CREATE_RULESET, 0, 0, unix.LANDLOCK_CREATE_RULESET_VERSION)
-	if errors.Is(errno, unix.ENOSYS) || errors.Is(errno, unix.EOPNOTSUPP) {
+	version := confine.Landlock()
+	if version == 0 {
 		return nil
 	}
-	if errno != 0 {
-		return errno
-	}
-	attr := unix.LandlockRulesetAttr{Handled_access_fs: filesHandled(version)}
-	size := unsafe.Sizeof(attr.Handled_access_fs)
-	if version >= 4 {
-		attr.Handled_access_net = unix.LANDLOCK_ACCESS_NET_BIND_TCP | unix.LANDLOCK_ACCESS_NET_CONNECT_TCP
-		size += unsafe.Sizeof(attr.Handled_access_net)
-	}
-	if version >= 6 {
-		attr.Scoped = unix.LANDLOCK_SCOPE_ABSTRACT_UNIX_SOCKET | unix.LANDLOCK_SCOPE_SIGNAL
-		size += unsafe.Sizeof(attr.Scoped)
-	}
-	fd, _, errno := unix.Syscall(unix.SYS_LANDLOCK_CREATE_RULESET, uintptr(unsafe.Pointer(&attr)), size, 0)
+	attr := confine.Ruleset(version)
+	fd, _, errno := unix.Syscall(unix.SYS_LANDLOCK_CREATE_RULESET, uintptr(unsafe.Pointer(&attr[0])), uintptr(len(attr)), 0)
 	if errno != 0 {
 		return errno
 	}
@@ -79,15 +70,16 @@ func leaveFiles() error {
 	return nil
 }
 
-// filesHandled are the rights on files that a version of Landlock knows: all of them are given up.
-func filesHandled(version uintptr) uint64 {
-	switch {
-	case version >= 5:
-		return unix.LANDLOCK_ACCESS_FS_IOCTL_DEV<<1 - 1
-	case version >= 3:
-		return unix.LANDLOCK_ACCESS_FS_TRUNCATE<<1 - 1
-	case version == 2:
-		return unix.LANDLOCK_ACCESS_FS_REFER<<1 - 1
+// filterCalls leaves all threads the system calls of Go's runtime alone.
+func filterCalls() error {
+	filter := confine.Compute(unix.Getpid())
+	if filter == nil {
+		return fmt.Errorf("no filter for %s", runtime.GOARCH)
 	}
-	return unix.LANDLOCK_ACCESS_FS_MAKE_SYM<<1 - 1
+	program := unix.SockFprog{Len: uint16(len(filter) / 8), Filter: (*unix.SockFilter)(unsafe.Pointer(&filter[0]))}
+	_, _, errno := unix.Syscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, unix.SECCOMP_FILTER_FLAG_TSYNC, uintptr(unsafe.Pointer(&program)))
+	if errno != 0 {
+		return errno
+	}
+	return nil
 }

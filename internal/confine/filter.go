@@ -14,6 +14,22 @@ import (
 // The kernel keeps the answers for calls whose arguments don't matter, so most
 // cost nothing (Linux 5.11).
 func Filter(alone bool) []byte {
+	rules := append(runtimeRules(), fileRules()...)
+	if alone {
+		// Go's threads interrupt each other. Elsewhere it could be meant for
+		// the caller.
+		rules = append(rules, interrupt(1))
+	}
+	return compile(append(runtimeCalls(), fileCalls()...), rules)
+}
+
+// Compute is the filter of a Go process that only computes, and writes to what
+// is open already: it opens nothing. pid is its own.
+func Compute(pid int) []byte {
+	return compile(runtimeCalls(), append(runtimeRules(), interrupt(pid)))
+}
+
+func compile(calls []uintptr, rules []callRule) []byte {
 	arch, known := architectures[runtime.GOARCH]
 	if !known {
 		return nil
@@ -23,11 +39,11 @@ func Filter(alone bool) []byte {
 	a.emit(opJeq, 1, 0, arch)
 	a.emit(opRet, 0, 0, unix.SECCOMP_RET_KILL_PROCESS)
 	a.emit(opLoad, 0, 0, offNr)
-	for _, nr := range allowed() {
+	for _, nr := range calls {
 		a.emit(opJeq, 0, 1, uint32(nr))
 		a.emit(opRet, 0, 0, unix.SECCOMP_RET_ALLOW)
 	}
-	for _, r := range conditional(alone) {
+	for _, r := range rules {
 		a.rule(r)
 	}
 	a.emit(opRet, 0, 0, refused)
@@ -45,20 +61,27 @@ var architectures = map[string]uint32{
 	"loong64": unix.AUDIT_ARCH_LOONGARCH64,
 }
 
-// allowed are calls whatever their arguments: those of Go's runtime, and those
-// that files are made by.
-func allowed() []uintptr {
-	return append([]uintptr{
-		unix.SYS_READ, unix.SYS_WRITE, unix.SYS_PREAD64, unix.SYS_PWRITE64, unix.SYS_CLOSE, unix.SYS_FUTEX,
-		unix.SYS_OPENAT, unix.SYS_OPENAT2, unix.SYS_FSTAT, unix.SYS_LSEEK, unix.SYS_FTRUNCATE, unix.SYS_FSTATFS,
-		unix.SYS_MKDIRAT, unix.SYS_SYMLINKAT, unix.SYS_UNLINKAT, unix.SYS_RENAMEAT2, unix.SYS_GETDENTS64,
-		unix.SYS_FCHDIR, unix.SYS_GETCWD, unix.SYS_UMASK,
+// runtimeCalls are calls of Go's runtime, whatever their arguments.
+func runtimeCalls() []uintptr {
+	return []uintptr{
+		unix.SYS_READ, unix.SYS_WRITE, unix.SYS_CLOSE, unix.SYS_FUTEX,
 		unix.SYS_MUNMAP, unix.SYS_MADVISE, unix.SYS_MINCORE, unix.SYS_BRK,
 		unix.SYS_RT_SIGACTION, unix.SYS_RT_SIGPROCMASK, unix.SYS_RT_SIGRETURN, unix.SYS_SIGALTSTACK, unix.SYS_RESTART_SYSCALL,
 		unix.SYS_SCHED_YIELD, unix.SYS_SCHED_GETAFFINITY, unix.SYS_NANOSLEEP, unix.SYS_CLOCK_NANOSLEEP, unix.SYS_CLOCK_GETTIME,
-		unix.SYS_GETPID, unix.SYS_GETTID, unix.SYS_GETUID, unix.SYS_GETEUID, unix.SYS_GETGID, unix.SYS_GETEGID,
+		unix.SYS_GETPID, unix.SYS_GETTID,
 		unix.SYS_EPOLL_CREATE1, unix.SYS_EPOLL_CTL, unix.SYS_EPOLL_PWAIT, unix.SYS_EVENTFD2,
 		unix.SYS_GETRANDOM, unix.SYS_EXIT, unix.SYS_EXIT_GROUP,
+	}
+}
+
+// fileCalls are those that files are made by, and of a Go program's start.
+func fileCalls() []uintptr {
+	return append([]uintptr{
+		unix.SYS_PREAD64, unix.SYS_PWRITE64,
+		unix.SYS_OPENAT, unix.SYS_OPENAT2, unix.SYS_FSTAT, unix.SYS_LSEEK, unix.SYS_FTRUNCATE, unix.SYS_FSTATFS,
+		unix.SYS_MKDIRAT, unix.SYS_SYMLINKAT, unix.SYS_UNLINKAT, unix.SYS_RENAMEAT2, unix.SYS_GETDENTS64,
+		unix.SYS_FCHDIR, unix.SYS_GETCWD, unix.SYS_UMASK,
+		unix.SYS_GETUID, unix.SYS_GETEUID, unix.SYS_GETGID, unix.SYS_GETEGID,
 	}, ofArchitecture...)
 }
 
@@ -79,12 +102,28 @@ type test struct {
 // threadFlags is how Go makes a thread, on some architectures with CLONE_SETTLS.
 const threadFlags = unix.CLONE_VM | unix.CLONE_FS | unix.CLONE_FILES | unix.CLONE_SIGHAND | unix.CLONE_SYSVSEM | unix.CLONE_THREAD
 
-func conditional(alone bool) []callRule {
+// runtimeRules let a Go process map memory, but none that is executed, and make
+// threads, but no processes.
+func runtimeRules() []callRule {
+	noExec := test{arg: 2, mask: unix.PROT_EXEC, values: []uint32{0}}
+	return []callRule{
+		{unix.SYS_MMAP, []test{noExec}},
+		{unix.SYS_MPROTECT, []test{noExec}},
+		{unix.SYS_CLONE, []test{{arg: 0, mask: ^uint32(unix.CLONE_SETTLS), values: []uint32{threadFlags}}}},
+		{unix.SYS_FCNTL, []test{{arg: 1, values: []uint32{unix.F_GETFD, unix.F_SETFD, unix.F_GETFL}}}},
+	}
+}
+
+// interrupt lets a process signal its own threads.
+func interrupt(pid int) callRule {
+	return callRule{unix.SYS_TGKILL, []test{{arg: 0, values: []uint32{uint32(pid)}}}}
+}
+
+func fileRules() []callRule {
 	// Of the descriptors that the process began with, only Dir's may get
 	// another mode, owner, time or attribute; the packed file is not its own.
 	own := test{arg: 0, values: []uint32{Dir}, from: Dir + 2}
-	noExec := test{arg: 2, mask: unix.PROT_EXEC, values: []uint32{0}}
-	rules := []callRule{
+	return []callRule{
 		{unix.SYS_UTIMENSAT, []test{own}},
 		{unix.SYS_FCHOWN, []test{own}},
 		{unix.SYS_FCHOWNAT, []test{own}},
@@ -94,20 +133,10 @@ func conditional(alone bool) []callRule {
 		{unix.SYS_FSETXATTR, []test{own}},
 		{unix.SYS_LINKAT, []test{{arg: 4, values: []uint32{0}}}}, // no AT_EMPTY_PATH
 		{unix.SYS_MKNODAT, []test{{arg: 2, mask: unix.S_IFMT, values: []uint32{unix.S_IFCHR, unix.S_IFIFO}}}},
-		{unix.SYS_MMAP, []test{noExec}},
-		{unix.SYS_MPROTECT, []test{noExec}},
-		{unix.SYS_CLONE, []test{{arg: 0, mask: ^uint32(unix.CLONE_SETTLS), values: []uint32{threadFlags}}}},
-		{unix.SYS_FCNTL, []test{{arg: 1, values: []uint32{unix.F_GETFD, unix.F_SETFD, unix.F_GETFL}}}},
 		{unix.SYS_PRLIMIT64, []test{{arg: 0, values: []uint32{0}}}},
 		{unix.SYS_PRCTL, []test{{arg: 0, values: []uint32{unix.PR_SET_DUMPABLE}}, {arg: 1, values: []uint32{0}}}},
 		{unix.SYS_EXECVEAT, []test{{arg: 0, values: []uint32{Program}}, {arg: 4, values: []uint32{unix.AT_EMPTY_PATH}}}},
 	}
-	if alone {
-		// Go's threads interrupt each other. Elsewhere it could be meant for
-		// the caller.
-		rules = append(rules, callRule{unix.SYS_TGKILL, []test{{arg: 0, values: []uint32{1}}}})
-	}
-	return rules
 }
 
 // Opcodes, from linux/bpf_common.h, and offsets in struct seccomp_data.

@@ -107,16 +107,22 @@ func TestProgramSizes(t *testing.T) {
 		t.Fatal(err)
 	}
 	for program, limit := range map[string]int64{"loper": 14 << 20, "lope": 6 << 20} {
-		info, err := os.Stat(filepath.Join(dir, program))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if info.Size() > limit {
-			t.Errorf("%s has %d bytes, more than %d", program, info.Size(), limit)
-		}
-		out, _ := exec.Command("readelf", "--wide", "--program-headers", filepath.Join(dir, program)).Output()
-		if strings.Contains(string(out), "INTERP") || strings.Contains(string(out), "(Position-Independent") {
-			t.Errorf("%s is not a static program at a fixed address", program)
-		}
+		checkProgram(t, filepath.Join(dir, program), limit)
+	}
+}
+
+// checkProgram checks that a program is static, and has no more bytes than the limit.
+func checkProgram(t *testing.T, path string, limit int64) {
+	t.Helper()
+	info, err := os.Stat(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if info.Size() > limit {
+		t.Errorf("%s has %d bytes, more than %d", info.Name(), info.Size(), limit)
+	}
+	out, _ := exec.Command("readelf", "--wide", "--program-headers", path).Output()
+	if strings.Contains(string(out), "INTERP") || strings.Contains(string(out), "(Position-Independent") {
+		t.Errorf("%s is not a static program at a fixed address", info.Name())
 	}
 }

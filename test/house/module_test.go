@@ -46,9 +46,13 @@ func goMod(t *testing.T) string {
 	return string(data)
 }
 
-func TestDirectDependencies(t *testing.T) {
+func TestDirectDependencies(t *testing.T) { checkDirect(t, goMod(t), direct) }
+
+// checkDirect compares what a go.mod requires with a list that has a reason for each.
+func checkDirect(t *testing.T, goMod string, direct map[string]string) {
+	t.Helper()
 	have := map[string]bool{}
-	for line := range strings.Lines(goMod(t)) {
+	for line := range strings.Lines(goMod) {
 		line = strings.TrimPrefix(strings.TrimSpace(line), "require ")
 		if strings.HasSuffix(line, "// indirect") || !strings.Contains(line, " v") || strings.HasPrefix(line, "//") {
 			continue
@@ -75,9 +79,12 @@ func TestNoReplace(t *testing.T) {
 	}
 }
 
-func TestModuleIsTidy(t *testing.T) {
+func TestModuleIsTidy(t *testing.T) { checkTidy(t, env.Source()) }
+
+func checkTidy(t *testing.T, dir string) {
+	t.Helper()
 	cmd := exec.Command("go", "mod", "tidy", "-diff")
-	cmd.Dir = env.Source()
+	cmd.Dir = dir
 	if out, err := cmd.CombinedOutput(); err != nil {
 		if strings.Contains(string(out), "dial tcp") || strings.Contains(string(out), "proxy") {
 			t.Skipf("needs the module proxy: %s", strings.TrimSpace(string(out)))
@@ -107,7 +114,7 @@ func TestForbiddenWords(t *testing.T) {
 // Documents name files and commands; those must be there.
 func TestDocumentsNameWhatIsThere(t *testing.T) {
 	root := env.Source()
-	for _, document := range []string{"README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md", "LICENSE", "docs/security.md", "docs/benchmarks.md", "docs/lope.md", "docs/runtime-spec.md"} {
+	for _, document := range []string{"README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md", "LICENSE", "docs/security.md", "docs/benchmarks.md", "docs/lope.md", "docs/loper-verify.md", "docs/runtime-spec.md"} {
 		data, err := os.ReadFile(filepath.Join(root, document))
 		if err != nil {
 			t.Error(err)
@@ -143,7 +150,7 @@ func TestDocumentsNameTests(t *testing.T) {
 			}
 		}
 	}
-	for _, document := range []string{"docs/security.md", "docs/runtime-spec.md"} {
+	for _, document := range []string{"docs/security.md", "docs/runtime-spec.md", "docs/loper-verify.md"} {
 		data, err := os.ReadFile(filepath.Join(env.Source(), document))
 		if err != nil {
 			t.Fatal(err)
