@@ -117,16 +117,46 @@ func layerOf(paths []string) (env.Blob, int64, error) {
 	if err := w.Close(); err != nil {
 		return env.Blob{}, 0, err
 	}
+	blob, err := packed(buffer.Bytes())
+	return blob, size, err
+}
+
+// packed is a layer as builders make it.
+func packed(tarball []byte) (env.Blob, error) {
 	var out bytes.Buffer
 	z, err := gzip.NewWriterLevel(&out, 6)
 	if err != nil {
-		return env.Blob{}, 0, err
+		return env.Blob{}, err
 	}
-	z.Write(buffer.Bytes())
+	z.Write(tarball)
 	if err := z.Close(); err != nil {
-		return env.Blob{}, 0, err
+		return env.Blob{}, err
 	}
-	return env.Blob{MediaType: env.OCILayer + "+gzip", Data: out.Bytes(), DiffID: env.Digest(buffer.Bytes())}, size, nil
+	return env.Blob{MediaType: env.OCILayer + "+gzip", Data: out.Bytes(), DiffID: env.Digest(tarball)}, nil
+}
+
+// gigaLayer has 20 files of 50 MB, half of each noise and half text.
+func gigaLayer() (env.Blob, error) {
+	var buffer bytes.Buffer
+	w := tar.NewWriter(&buffer)
+	noise := rand.NewChaCha8([32]byte{1})
+	body := make([]byte, 50<<20)
+	for i := range 20 {
+		noise.Read(body[:len(body)/2])
+		for at := len(body) / 2; at < len(body); {
+			at += copy(body[at:], fmt.Sprintf("%d: a line of text, as logs have them: %x\n", at, at*at))
+		}
+		if err := w.WriteHeader(&tar.Header{Name: fmt.Sprintf("file%d", i), Mode: 0o644, Size: int64(len(body))}); err != nil {
+			return env.Blob{}, err
+		}
+		if _, err := w.Write(body); err != nil {
+			return env.Blob{}, err
+		}
+	}
+	if err := w.Close(); err != nil {
+		return env.Blob{}, err
+	}
+	return packed(buffer.Bytes())
 }
 
 func addParents(w *tar.Writer, dir string, done map[string]bool) error {

@@ -62,6 +62,7 @@ type bench struct {
 	loper, lope string
 	registry    *env.Registry
 	podman      podman
+	large       *big
 	rows        []row
 }
 
@@ -93,7 +94,7 @@ func (b *bench) all() error {
 		name string
 		f    func() error
 	}{
-		{"version", b.version}, {"runtime", b.runtimes}, {"seccomp", b.seccomp}, {"limits", b.limits}, {"engine", b.engines}, {"memory", b.memory}, {"pull", b.pull},
+		{"version", b.version}, {"runtime", b.runtimes}, {"seccomp", b.seccomp}, {"limits", b.limits}, {"engine", b.engines}, {"memory", b.memory}, {"pull", b.pull}, {"giga", b.giga}, {"next", b.next}, {"push", b.push}, {"save", b.save}, {"images", b.thousand},
 	} {
 		if b.only != "" && !strings.Contains(part.name, b.only) {
 			continue

@@ -17,6 +17,14 @@ type contender struct {
 	run     func() error // instead of argv
 	before  func() error // not measured
 	skip    string       // why it is not measured
+	command int          // where in argv the command begins, behind the options of all
+}
+
+// with adds a command to the options of all.
+func (c contender) with(args ...string) contender {
+	c.command = len(c.argv)
+	c.argv = append(c.argv[:c.command:c.command], args...)
+	return c
 }
 
 // times are the durations of one contender's runs.

@@ -6,7 +6,6 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
-	"strings"
 	"time"
 
 	"loper.run/test/env"
@@ -72,13 +71,9 @@ next:
 				continue next
 			}
 		}
-		rollup, _ := os.ReadFile(dir + "/smaps_rollup")
-		for line := range strings.Lines(string(rollup)) {
-			if fields := strings.Fields(line); len(fields) == 3 && fields[0] == "Pss:" {
-				kB, _ := strconv.ParseFloat(fields[1], 64)
-				sum += kB
-				count++
-			}
+		if kB := pss(dir); kB > 0 {
+			sum += kB
+			count++
 		}
 	}
 	return sum / float64(max(count, 1))

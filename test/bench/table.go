@@ -28,6 +28,21 @@ func (b *bench) compare(what string, all map[string]times, ours, peer, target st
 	})
 }
 
+// goal is how much of a peer's time ours may take.
+type goal struct{ peer, target string }
+
+// beside measures the contenders, of which loper is one, and adds a row for each peer.
+func (b *bench) beside(what string, n int, contenders []contender, goals ...goal) error {
+	all, err := inTurns(n, contenders)
+	if err != nil {
+		return err
+	}
+	for _, g := range goals {
+		b.compare(what, all, "loper", g.peer, g.target)
+	}
+	return nil
+}
+
 func (b *bench) add(r row) {
 	b.rows = append(b.rows, r)
 	fmt.Printf("%-62s %10s  %-42s %10s  %6s %6s  %s\n", r.what, r.ours, r.peer, r.theirs, r.ratio, r.best, r.target)
