@@ -278,3 +278,9 @@ func (s *Store) Lock(img *Image) (unlock func(), err error) {
 	}
 	return unlock, err
 }
+
+// Has reports whether the store has an image of that id.
+func (s *Store) Has(id oci.Digest) bool {
+	_, err := s.files.Image(id)
+	return err == nil
+}

@@ -238,31 +238,43 @@ func (s *Store) dropPartials(keep time.Duration, freed *Freed) error {
 
 // removeTemporary removes what writes of files that were killed left.
 func (s *Store) removeTemporary() error {
-	dirs := []string{s.path(nameDir)}
-	for _, kind := range []string{blobDir, imageDir} {
-		for _, alg := range []oci.Algorithm{oci.SHA256, oci.SHA512} {
-			dirs = append(dirs, s.path(kind, alg.String()))
+	files, err := s.temporary()
+	for _, file := range files {
+		path := s.path(file)
+		if st, err := os.Lstat(path); err != nil || time.Since(st.ModTime()) < tempKeep {
+			continue
 		}
-	}
-	err := s.digests(imageDir, func(d oci.Digest) error {
-		dirs = append(dirs, s.place(imageDir, d))
-		return nil
-	})
-	for _, dir := range dirs {
-		names, _ := readNames(dir)
-		for _, name := range names {
-			path := filepath.Join(dir, name)
-			if name[0] != '.' {
-				continue
-			}
-			st, err := os.Lstat(path)
-			if err != nil || !st.Mode().IsRegular() || time.Since(st.ModTime()) < tempKeep {
-				continue
-			}
-			if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-				return err
-			}
+		if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
 		}
 	}
 	return err
+}
+
+// temporary lists files that are being written, or were when their writer was
+// killed, as paths below the root.
+func (s *Store) temporary() (files []string, err error) {
+	dirs := []string{nameDir}
+	for _, kind := range []string{blobDir, imageDir} {
+		for _, alg := range []oci.Algorithm{oci.SHA256, oci.SHA512} {
+			dirs = append(dirs, filepath.Join(kind, alg.String()))
+		}
+	}
+	err = s.digests(imageDir, func(d oci.Digest) error {
+		dirs = append(dirs, part(imageDir, d))
+		return nil
+	})
+	for _, dir := range dirs {
+		names, _ := readNames(s.path(dir))
+		for _, name := range names {
+			file := filepath.Join(dir, name)
+			if name[0] != '.' {
+				continue
+			}
+			if st, err := os.Lstat(s.path(file)); err == nil && st.Mode().IsRegular() {
+				files = append(files, file)
+			}
+		}
+	}
+	return files, err
 }

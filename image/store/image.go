@@ -180,6 +180,16 @@ func (s *Store) LockImage(id oci.Digest) (unlock func(), err error) {
 	return func() { f.Close() }, nil
 }
 
+// LockImageAlone is LockImage that waits for all who hold the lock, and lets
+// nobody else have it.
+func (s *Store) LockImageAlone(ctx context.Context, id oci.Digest) (unlock func(), err error) {
+	f, err := s.lockImage(ctx, id, unix.LOCK_EX)
+	if err != nil {
+		return nil, err
+	}
+	return func() { f.Close() }, nil
+}
+
 func (s *Store) lockImage(ctx context.Context, id oci.Digest, how int) (*os.File, error) {
 	if id.IsZero() {
 		return nil, fmt.Errorf("lock image without id: %w", os.ErrNotExist)

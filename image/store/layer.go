@@ -96,8 +96,31 @@ func (s *Store) BeginLayer(ctx context.Context, diffID oci.Digest) (*Staging, er
 	} else if !errors.Is(err, os.ErrNotExist) {
 		return nil, err
 	}
+	st, err := s.holdStaging(ctx, diffID)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := s.Layer(diffID); err == nil {
+		return nil, errors.Join(ErrPresent, st.Abort())
+	} else if !errors.Is(err, os.ErrNotExist) {
+		return nil, errors.Join(err, st.Abort())
+	}
+	return st, st.begin()
+}
+
+// MendLayer is BeginLayer for a layer that is there but not as it should be:
+// Commit replaces it in one step. Nobody may be using it.
+func (s *Store) MendLayer(ctx context.Context, diffID oci.Digest) (*Staging, error) {
+	st, err := s.holdStaging(ctx, diffID)
+	if err != nil {
+		return nil, err
+	}
+	return st, st.begin()
+}
+
+func (s *Store) holdStaging(ctx context.Context, diffID oci.Digest) (*Staging, error) {
 	st := &Staging{s: s, diffID: diffID, path: s.path(stagingDir, flat(diffID))}
-	for st.lock == nil {
+	for {
 		if err := os.Mkdir(st.path, 0o700); err != nil && !errors.Is(err, os.ErrExist) {
 			return nil, fmt.Errorf("begin layer: %w", err)
 		}
@@ -109,20 +132,19 @@ func (s *Store) BeginLayer(ctx context.Context, diffID oci.Digest) (*Staging, er
 			return nil, fmt.Errorf("begin layer %s: %w", diffID, err)
 		}
 		st.lock = f
+		return st, nil
 	}
-	if _, err := s.Layer(diffID); err == nil {
-		return nil, errors.Join(ErrPresent, st.Abort())
-	} else if !errors.Is(err, os.ErrNotExist) {
-		return nil, errors.Join(err, st.Abort())
-	}
-	if err := st.begin(); err != nil {
-		return nil, errors.Join(fmt.Errorf("begin layer %s: %w", diffID, err), st.Abort())
-	}
-	return st, nil
 }
 
-// begin empties what a killed process has left and opens the tree.
+// begin empties what a killed process has left and opens the tree, or gives up.
 func (st *Staging) begin() error {
+	if err := st.empty(); err != nil {
+		return errors.Join(fmt.Errorf("begin layer %s: %w", st.diffID, err), st.Abort())
+	}
+	return nil
+}
+
+func (st *Staging) empty() error {
 	names, err := readNames(st.path)
 	if err != nil {
 		return err
@@ -185,8 +207,11 @@ func (st *Staging) publish(l Layer) (Layer, error) {
 	}
 	err := os.Rename(st.path, place)
 	if errors.Is(err, os.ErrExist) || errors.Is(err, unix.ENOTDIR) {
-		// A whole layer would have been found, so this one is broken.
-		if err = st.s.discard(place); err == nil {
+		// What is there is broken. It changes places with this one, and goes.
+		err = unix.Renameat2(unix.AT_FDCWD, st.path, unix.AT_FDCWD, place, unix.RENAME_EXCHANGE)
+		if err == nil {
+			err = st.s.remove(filepath.Dir(st.path), filepath.Base(st.path))
+		} else if err = st.s.discard(place); err == nil {
 			err = os.Rename(st.path, place)
 		}
 	}

@@ -66,6 +66,14 @@ type recordReader struct {
 	f *os.File
 }
 
+func (r *recordReader) Read(b []byte) (int, error) {
+	n, err := r.Reader.Read(b)
+	if err != nil && err != io.EOF {
+		err = fmt.Errorf("%w: %w", tree.ErrRecord, err)
+	}
+	return n, err
+}
+
 func (r *recordReader) Close() error {
 	r.Reader.Close()
 	return r.f.Close()

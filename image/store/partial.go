@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"sync"
@@ -138,6 +139,19 @@ func (p *Partial) Publish() error {
 	}
 	p.note.remove()
 	return errors.Join(atomicfile.SyncDir(filepath.Dir(p.place)), p.close())
+}
+
+// Seal checks a complete download against its digest and syncs it, so that it
+// can be published.
+func (p *Partial) Seal(d oci.Digest) error {
+	h := d.Hash()
+	if _, err := io.Copy(h, io.NewSectionReader(p.f, 0, p.End())); err != nil {
+		return fmt.Errorf("verify download: %w", err)
+	}
+	if err := d.Verify(h); err != nil {
+		return fmt.Errorf("verify download: %w", err)
+	}
+	return p.f.Sync()
 }
 
 // Remove throws a download away, and closes it.

@@ -146,13 +146,24 @@ func (r *reach) referrers(loose []oci.Digest) {
 // damaged keeps what an image whose record can't be read is made of, as far as
 // its blobs tell: the configuration lists the layers, and a manifest that names
 // the configuration lists them packed. Without its configuration nobody can
-// make anything of the image.
+// make anything of the unpacked layers.
 func (r *reach) damaged(id oci.Digest, loose []oci.Digest) {
+	r.images[id] = true
 	img, err := r.s.rebuild(id, loose)
 	if err == nil {
 		r.image(img)
 		r.follow()
 	}
+}
+
+// Rebuild makes the record of an image whose own can't be read from the
+// documents in the store, yet to be put.
+func (s *Store) Rebuild(id oci.Digest) (Image, error) {
+	all, err := s.listBlobs()
+	if err != nil {
+		return Image{}, err
+	}
+	return s.rebuild(id, all)
 }
 
 // rebuild makes the record of an image from its blobs, of which the manifest is

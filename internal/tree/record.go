@@ -20,7 +20,8 @@ import (
 //
 // that is type, permissions, owner, and what else belongs to the entry's type;
 // two trees that read alike have the same record. With contents the files'
-// bytes are part of it, which takes as long as reading them. Not recorded are
+// bytes are part of it, which takes as long as reading them, and times are not:
+// so two trees are compared that were made of one source at different times. Not recorded are
 // link counts, access times and the sizes of directories, which change without
 // anybody's doing, and the labels of the host's security module.
 func Record(dir *os.File, w io.Writer, contents bool) error {
@@ -55,7 +56,7 @@ func (r *recorder) line(e entry) ([]byte, error) {
 	b = append(b, ' ')
 	b = strconv.AppendUint(b, uint64(e.st.Gid), 10)
 	kind := e.st.Mode & unix.S_IFMT
-	if e.path != "." { // the top's own time is set by whoever makes the tree
+	if e.path != "." && !r.contents { // the top's own time is set by whoever makes the tree
 		b = append(b, " t="...)
 		b = strconv.AppendInt(b, e.st.Mtim.Sec, 10)
 		b = append(b, '.')
