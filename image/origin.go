@@ -105,6 +105,11 @@ func (l *local) close() {
 
 // cameFrom lists the repositories that have had a blob of an image.
 func (l *local) cameFrom(d oci.Digest) []reference.Reference {
+	l.gather()
+	return l.places[d]
+}
+
+func (l *local) gather() {
 	l.once.Do(func() {
 		l.places = make(map[oci.Digest][]reference.Reference)
 		recs, _ := l.s.files.Images() // a damaged record tells of no place
@@ -121,7 +126,6 @@ func (l *local) cameFrom(d oci.Digest) []reference.Reference {
 			}
 		}
 	})
-	return l.places[d]
 }
 
 // digestNames lists the names of an image that tell where it is by digest.

@@ -83,6 +83,16 @@ var commands = [...]entry{
 	{path: "image load", build: newLoad},
 	{path: "image save", build: newSave},
 
+	{path: "manifest", build: group("Manage lists of images for several platforms")},
+	{path: "manifest create", build: newManifestCreate},
+	{path: "manifest add", build: newManifestAdd},
+	{path: "manifest annotate", build: newManifestAnnotate},
+	{path: "manifest inspect", build: newManifestInspect},
+	{path: "manifest push", build: newManifestPush},
+	{path: "manifest remove", build: newManifestRemove},
+	{path: "manifest rm", build: newManifestRm},
+	{path: "manifest exists", build: newManifestExists},
+
 	{path: "volume", build: group("Manage volumes")},
 	{path: "volume create", build: newVolumeCreate},
 	{path: "volume inspect", build: newVolumeInspect},

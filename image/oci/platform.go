@@ -14,6 +14,7 @@ type Platform struct {
 	OSVersion    string   `json:"os.version,omitempty"`
 	OSFeatures   []string `json:"os.features,omitempty"`
 	Variant      string   `json:"variant,omitempty"`
+	Features     []string `json:"features,omitempty"` // of the processor; reserved
 }
 
 // Host returns the platform of this machine.
