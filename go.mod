@@ -25,6 +25,8 @@ require (
 
 require github.com/pelletier/go-toml/v2 v2.4.3
 
+require golang.org/x/crypto v0.58.0
+
 require (
 	github.com/BurntSushi/toml v1.4.1-0.20240526193622-a339e1f7089c // indirect
 	github.com/cpuguy83/go-md2man/v2 v2.0.7 // indirect

@@ -19,15 +19,21 @@ const (
 	maxSignatures = 8 << 20 // bytes of the signatures that are kept
 )
 
-// decide asks whether the image may be used, before anything of it is fetched
-// but its documents. What it decides about is what will be unpacked: the
-// digest that the name was resolved to, and those that it led to.
-func (p *pull) decide(ctx context.Context) error {
+// subject is what is decided about, which is what will be unpacked: the digest
+// that the name was resolved to, and those that it led to.
+func (p *pull) subject() trust.Image {
 	img := trust.Image{Transport: "docker", Ref: p.ref, Digests: []oci.Digest{p.target}}
 	for _, body := range p.indexes[min(1, len(p.indexes)):] {
 		img.Digests = appendNew(img.Digests, oci.FromBytes(body))
 	}
 	img.Digests = appendNew(img.Digests, p.digest)
+	return img
+}
+
+// decide asks whether the image may be used, before anything of it is fetched
+// but its documents.
+func (p *pull) decide(ctx context.Context) error {
+	img := p.subject()
 	if !p.fresh && p.stillGood(img) {
 		return nil
 	}

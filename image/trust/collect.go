@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 
@@ -30,6 +31,9 @@ func Registry(c *registry.Client, img Image) Find {
 			}
 			if forms.Cosign && places.Attachments {
 				g.start(func() ([]Signature, error) { return g.tagged(d) })
+			}
+			if forms.Bundle && places.Attachments {
+				g.start(func() ([]Signature, error) { return g.referring(d) })
 			}
 		}
 		g.Wait()
@@ -115,6 +119,35 @@ func (g *gathering) manifest(ref reference.Reference, of oci.Digest) (list []Sig
 		list = append(list, s)
 	}
 	return list, nil
+}
+
+const (
+	typeCosignArtifact  = "application/vnd.dev.cosign.artifact.sig.v1+json"
+	annotationPredicate = "dev.sigstore.bundle.predicateType"
+)
+
+// referring reads the signatures whose manifests refer to d. Most referrers are
+// something else, such as bills of materials.
+func (g *gathering) referring(d oci.Digest) (list []Signature, err error) {
+	all, err := g.client.Referrers(g.ctx, g.path, d, "")
+	if err != nil {
+		return nil, err
+	}
+	all = slices.DeleteFunc(all, func(r oci.Descriptor) bool {
+		predicate := r.Annotations[annotationPredicate]
+		return r.ArtifactType != typeCosignArtifact && !strings.HasPrefix(r.ArtifactType, bundlePrefix) ||
+			predicate != "" && predicate != cosignPredict
+	})
+	// The newest first is what most registries mean by the end of the list.
+	slices.Reverse(all)
+	for _, r := range all[:min(len(all), maxSignatures)] {
+		more, err := g.manifest(reference.Reference{Path: g.path, Digest: r.Digest}, d)
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, more...)
+	}
+	return list[:min(len(list), maxSignatures)], nil
 }
 
 // Stored returns a Find among signatures that were found before.

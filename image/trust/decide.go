@@ -12,6 +12,8 @@ type Options struct {
 	Policy string
 	// Require refuses images that nobody is known to have signed.
 	Require bool
+	// Observe decides without recording who signed the first time.
+	Observe bool
 	// Verifier checks what needs another program.
 	Verifier Verifier
 }

@@ -54,7 +54,7 @@ func (d *decision) byKnown(decided bool) error {
 	if !decided {
 		d.verdict.Rule = ByFirst
 	}
-	if repository == "" {
+	if repository == "" || d.Observe {
 		return nil
 	}
 	signers = signers[:min(len(signers), maxSigners)]

@@ -43,15 +43,18 @@ func defaultLookaside() string {
 }
 
 // LoadPlaces reads registries.d for an image.
-func LoadPlaces(img Image) (Places, error) { return loadPlaces(registriesDir(), img) }
+func LoadPlaces(img Image) (Places, error) { return loadPlaces(registriesDir(), img.scopes()) }
 
-func loadPlaces(dir string, img Image) (Places, error) {
+// PlacesOf reads registries.d for a scope of a policy, such as a repository.
+func PlacesOf(scope string) (Places, error) { return loadPlaces(registriesDir(), namespaces(scope)) }
+
+func loadPlaces(dir string, wanted []string) (Places, error) {
 	byDefault, scopes, err := readRegistries(dir)
 	if err != nil {
 		return Places{}, fmt.Errorf("signature places: %w", err)
 	}
 	section, found := byDefault, byDefault != nil
-	for _, scope := range img.scopes() {
+	for _, scope := range wanted {
 		if s, ok := scopes[scope]; ok && !strings.HasPrefix(scope, "*") {
 			section, found = s, true
 			break

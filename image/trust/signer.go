@@ -74,3 +74,22 @@ func addSigner(list []Signer, s Signer) []Signer {
 	}
 	return append(list, s)
 }
+
+// KeySigner is who has a key; name says where the key came from.
+func KeySigner(k Key, name string) Signer {
+	return Signer{Kind: kindKey, Fingerprint: k.Fingerprint(), Key: string(k.PEM()), Name: name}
+}
+
+// FingerprintSigner is who has the key with a fingerprint: sha256:… of a key of
+// cosign's kind, hexadecimal digits of an OpenPGP key.
+func FingerprintSigner(fingerprint string) Signer {
+	if strings.HasPrefix(fingerprint, "sha256:") {
+		return Signer{Kind: kindKey, Fingerprint: strings.ToLower(fingerprint)}
+	}
+	return Signer{Kind: kindGPG, Fingerprint: strings.ToUpper(strings.ReplaceAll(fingerprint, " ", ""))}
+}
+
+// PersonSigner is whom an issuer of identities knows as subject.
+func PersonSigner(issuer, subject string) Signer {
+	return Signer{Kind: kindKeyless, Issuer: issuer, Subject: subject}
+}

@@ -26,6 +26,7 @@ var direct = map[string]string{
 	"github.com/pelletier/go-toml/v2":        "configuration files; nothing at init",
 	"github.com/spf13/cobra":                 "commands, flags, completions and manual pages from one description",
 	"github.com/spf13/pflag":                 "flags as Docker's command line has them",
+	"golang.org/x/crypto":                    "cosign's encrypted private keys: scrypt and NaCl's secretbox",
 	"golang.org/x/sys":                       "system calls",
 	"golang.org/x/term":                      "raw terminals",
 	"golang.org/x/net":                       "BPF filters run by the tests",
