@@ -26,7 +26,7 @@ type SignOptions struct {
 // Sign signs an image in its registry, and writes the signatures beside it. It
 // returns the digests that it signed, the name's own first.
 func Sign(ctx context.Context, name string, o SignOptions) (signed []oci.Digest, err error) {
-	ref, client, err := remote(name)
+	ref, client, err := atRegistry(name)
 	if err != nil {
 		return nil, err
 	}
@@ -85,8 +85,8 @@ func signOne(ctx context.Context, c *registry.Client, path string, target oci.De
 	return nil
 }
 
-// remote is an image's name and the registry it is in.
-func remote(name string) (reference.Reference, *registry.Client, error) {
+// atRegistry is an image's name and the registry it is in.
+func atRegistry(name string) (reference.Reference, *registry.Client, error) {
 	ref, err := reference.Parse(name)
 	if err != nil {
 		return ref, nil, err
@@ -112,7 +112,7 @@ func (s *Store) Verify(ctx context.Context, name string, o PullOptions, who *tru
 	if err != nil {
 		return v, nil, err
 	}
-	ref, client, err := remote(name)
+	ref, client, err := atRegistry(name)
 	if err != nil {
 		return v, nil, err
 	}
