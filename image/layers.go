@@ -10,6 +10,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"syscall"
+	"time"
 
 	"loper.run/image/layer"
 	"loper.run/image/oci"
@@ -113,7 +114,7 @@ func (l *layerPull) fromStore(ctx context.Context) error {
 	if st, err := blob.Stat(); err != nil || st.Size() != l.desc.Size {
 		return os.ErrNotExist
 	}
-	staging, err := l.s.files.BeginLayer(ctx, l.diff)
+	staging, err := l.begin(ctx)
 	if err != nil {
 		return err
 	}
@@ -132,11 +133,21 @@ func (l *layerPull) fromStore(ctx context.Context) error {
 	return err
 }
 
+// begin is BeginLayer, and says so when somebody else is at that layer.
+func (l *layerPull) begin(ctx context.Context) (*store.Staging, error) {
+	late := time.AfterFunc(saysAfter, func() { l.show.Update(l.id(), progress.Elsewhere, 0, 0) })
+	defer late.Stop()
+	return l.s.files.BeginLayer(ctx, l.diff)
+}
+
+// saysAfter is how long nothing has to happen before it is told why.
+const saysAfter = 300 * time.Millisecond
+
 // once fetches, verifies and unpacks the layer, all at the same time. It
 // reports whether it began with bytes of an earlier try. fetched is called when
 // the network is no longer needed.
 func (l *layerPull) once(ctx context.Context, fetched func()) (resumed bool, err error) {
-	staging, err := l.s.files.BeginLayer(ctx, l.diff)
+	staging, err := l.begin(ctx)
 	if err != nil {
 		return false, err
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"loper.run/image/oci"
 	"loper.run/image/reference"
@@ -22,6 +23,9 @@ type PullOptions struct {
 	Choose func(short string, names []string) (int, error)
 	// Trust is how strict to be about signatures.
 	Trust trust.Options
+	// Tries and Backoff are those of registry.Client.
+	Tries   int
+	Backoff time.Duration
 }
 
 // pull is one image on its way in.
@@ -93,6 +97,7 @@ func (s *Store) pullRef(ctx context.Context, ref reference.Reference, o PullOpti
 		return nil, fmt.Errorf("pull %s: %w", ref.Familiar(), err)
 	}
 	defer client.Close()
+	client.Tries, client.Backoff = o.Tries, o.Backoff
 	p := &pull{s: s, ref: ref, client: client, show: o.Progress, trust: o.Trust}
 	img, err := p.run(ctx, platform, o.Platform != "")
 	if err != nil {

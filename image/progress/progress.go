@@ -17,6 +17,7 @@ type State string
 // are final.
 const (
 	Waiting     State = "Waiting"
+	Elsewhere   State = "Waiting for another pull"
 	Downloading State = "Downloading"
 	Downloaded  State = "Download complete"
 	Retrying    State = "Retrying"

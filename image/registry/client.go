@@ -29,6 +29,8 @@ type Client struct {
 	Credentials func(domain, path string) (Credential, error)
 	// Stall is how long a connection may be silent; 0 is a minute.
 	Stall time.Duration
+	// Tries is how often a request is sent that fails by bad luck; 0 is 5 times.
+	Tries int
 	// Backoff is the pause before the first retry, doubled for each further
 	// one; 0 is a quarter of a second.
 	Backoff time.Duration

@@ -168,7 +168,10 @@ func (c *Client) retry(ctx context.Context, f func() (progress bool, err error))
 	if pause == 0 {
 		pause = 250 * time.Millisecond
 	}
-	first := pause
+	first, tries := pause, c.Tries
+	if tries == 0 {
+		tries = maxTries
+	}
 	for try := 1; ; try++ {
 		progress, err := f()
 		if err == nil {
@@ -178,12 +181,12 @@ func (c *Client) retry(ctx context.Context, f func() (progress bool, err error))
 			try, pause = 1, first
 		}
 		wait, ok := retryable(err)
-		if !ok || try >= maxTries || ctx.Err() != nil {
+		if !ok || try >= tries || ctx.Err() != nil {
 			return tried(err, try)
 		}
 		// Jitter keeps many clients of one registry from coming back at once.
 		wait = max(wait, pause/2+rand.N(pause/2+1))
-		pause = min(2*pause, 10*time.Second)
+		pause = min(2*pause, max(first, 10*time.Second))
 		select {
 		case <-time.After(wait):
 		case <-ctx.Done():

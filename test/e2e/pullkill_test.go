@@ -162,3 +162,24 @@ func TestPullThroughCuts(t *testing.T) {
 	}
 	t.Logf("%d bytes in %d answers", p.served.Load(), p.requests.Load())
 }
+
+func TestPullPolicies(t *testing.T) {
+	e := asRoot(t)
+	reference := pushed(t, "busybox:latest", env.Busybox)
+	for _, policy := range []string{"never", "sometimes"} {
+		e.mustFail(1, []string{map[string]string{"never": "No such image", "sometimes": "invalid --policy"}[policy]}, "pull", "--policy", policy, reference)
+	}
+	for _, policy := range []string{"missing", "missing", "never", "newer", "always"} {
+		expect(t, policy, e.must("pull", "-q", "--policy", policy, reference), reference)
+	}
+	gone := "127.0.0.1:1/busybox:latest"
+	e.must("tag", reference, gone)
+	for _, policy := range []string{"missing", "never", "newer"} {
+		expect(t, policy, e.must("pull", "-q", "--retry", "0", "--policy", policy, gone), gone)
+	}
+	e.mustFail(1, []string{"refused"}, "pull", "-q", "--retry", "1", "--retry-delay", "1ms", gone)
+	e.mustFail(1, []string{"less than none"}, "pull", "--retry", "-1", reference)
+	repository, _, _ := strings.Cut(reference, ":latest")
+	expect(t, "all tags", e.must("pull", "-q", "-a", repository), repository)
+	e.mustFail(1, []string{"names one of them"}, "pull", "-a", reference)
+}
