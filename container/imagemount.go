@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 
 	"github.com/moby/sys/mountinfo"
@@ -73,10 +74,15 @@ func mountReadOnly(o *runtime.Overlay, at string) error {
 
 // ImageMounts returns where images are mounted, by their ids.
 func (e *Engine) ImageMounts() (map[oci.Digest]string, error) {
-	dir, err := filepath.EvalSymlinks(e.imageMount(""))
+	d, err := os.Open(e.imageMount(""))
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, nil
 	}
+	if err != nil {
+		return nil, err
+	}
+	defer d.Close()
+	dir, err := os.Readlink("/proc/self/fd/" + strconv.Itoa(int(d.Fd()))) // as the kernel's list of mounts has it
 	if err != nil {
 		return nil, err
 	}
