@@ -13,14 +13,20 @@ import (
 	"loper.run/container/reaper"
 	"loper.run/image"
 	"loper.run/image/layer"
+	"loper.run/image/overlay"
+	"loper.run/image/pack"
 	"loper.run/internal/userns"
 	"loper.run/test/env"
 )
 
 func TestMain(m *testing.M) {
 	layer.Workers()
+	pack.Workers()
+	overlay.Workers()
 	Workers()
 	layer.Workers()
+	pack.Workers()
+	overlay.Workers()
 	userns.Main()
 	if len(os.Args) == 3 && os.Args[1] == "monitor" {
 		os.Exit(monitor.Main(os.Args[2]))

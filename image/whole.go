@@ -1,9 +1,7 @@
 package image
 
 import (
-	"context"
 	"fmt"
-	"os"
 
 	"loper.run/image/oci"
 	"loper.run/image/store"
@@ -84,20 +82,7 @@ func (s *Store) manifestOf(id, d oci.Digest, depth int) (*whole, error) {
 	return nil, nil
 }
 
-// packedLayer opens a layer of an image as its manifest lists it. The bytes are
-// not verified. One that was dropped is made anew of the unpacked layer, if
-// that leads to the very same bytes.
-func (s *Store) packedLayer(ctx context.Context, w *whole, i int) (*os.File, error) {
-	desc := w.manifest.Layers[i]
-	f, err := s.files.OpenBlob(desc.Digest)
-	if err == nil || !isNotExist(err) {
-		return f, err
-	}
-	return nil, fmt.Errorf("layer %s is not in the store any more as it came, and can't be made anew to the same bytes: pull the image again", desc.Digest.Short())
-}
-
-// names returns the names with all their tags that a word stands for: a name
-// without a tag means all tags of the repository.
+// tagsOf returns all names in a repository that have a tag.
 func (s *Store) tagsOf(repository string) ([]store.Name, error) {
 	all, err := s.files.Names()
 	if err != nil {

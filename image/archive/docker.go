@@ -121,16 +121,16 @@ func (a *Archive) dockerLayer(ctx context.Context, name string, diff oci.Digest)
 		return oci.Descriptor{}, errors.New("an unpacked archive of docker's classic form can't be read: pack it again")
 	}
 	d := oci.Descriptor{MediaType: oci.TypeDockerLayer, Digest: diff, Size: c.Size}
-	if kind := sniff(head(c)); kind != plain {
+	if kind := Sniff(head(c)); kind != Plain {
 		h := oci.SHA256.New()
 		if _, err := io.Copy(h, &stopper{ctx, c.Reader()}); err != nil {
 			return oci.Descriptor{}, err
 		}
 		d.Digest = oci.FromHash(oci.SHA256, h)
 		switch kind {
-		case gzipped:
+		case Gzip:
 			d.MediaType += ".gzip"
-		case zstandard:
+		case Zstd:
 			d.MediaType += ".zstd"
 		default:
 			return oci.Descriptor{}, fmt.Errorf("layers compressed by %s are not supported", kind)

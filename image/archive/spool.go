@@ -15,29 +15,31 @@ import (
 	"loper.run/image/layer"
 )
 
-// compression is what a stream is packed with, as a word for errors.
-type compression string
+// Compression is what a stream is packed with, as a word for people.
+type Compression string
 
+// The compressions that are recognized.
 const (
-	plain     compression = ""
-	gzipped   compression = "gzip"
-	zstandard compression = "zstd"
-	bzipped   compression = "bzip2"
-	xzipped   compression = "xz"
+	Plain Compression = ""
+	Gzip  Compression = "gzip"
+	Zstd  Compression = "zstd"
+	Bzip2 Compression = "bzip2"
+	Xz    Compression = "xz"
 )
 
-func sniff(head []byte) compression {
-	for _, k := range []struct {
+// Sniff tells the compression by how a stream begins, eight bytes at least.
+func Sniff(head []byte) Compression {
+	for _, k := range [...]struct {
 		magic string
-		kind  compression
+		kind  Compression
 	}{
-		{"\x1f\x8b", gzipped}, {"\x28\xb5\x2f\xfd", zstandard}, {"BZh", bzipped}, {"\xfd7zXZ\x00", xzipped},
+		{"\x1f\x8b", Gzip}, {"\x28\xb5\x2f\xfd", Zstd}, {"BZh", Bzip2}, {"\xfd7zXZ\x00", Xz},
 	} {
 		if bytes.HasPrefix(head, []byte(k.magic)) {
 			return k.kind
 		}
 	}
-	return plain
+	return Plain
 }
 
 // seekable returns f itself when all of it can be read in any order, or else a
@@ -51,7 +53,7 @@ func seekable(ctx context.Context, f *os.File, temp string) (*os.File, error) {
 	regular := st.Mode().IsRegular()
 	if regular {
 		// A file on standard input may have been read from already.
-		if at, err := f.Seek(0, io.SeekCurrent); err == nil && at == 0 && sniff(head(Content{File: f, Size: st.Size()})) == plain {
+		if at, err := f.Seek(0, io.SeekCurrent); err == nil && at == 0 && Sniff(head(Content{File: f, Size: st.Size()})) == Plain {
 			return f, nil
 		}
 	}
@@ -61,7 +63,7 @@ func seekable(ctx context.Context, f *os.File, temp string) (*os.File, error) {
 	if err != nil && err != io.EOF {
 		return nil, fmt.Errorf("read archive: %w", err)
 	}
-	unpacked, err := decompress(in, sniff(magic))
+	unpacked, err := Decompress(in, Sniff(magic))
 	if err != nil {
 		return nil, fmt.Errorf("read archive: %w", err)
 	}
@@ -77,13 +79,14 @@ func seekable(ctx context.Context, f *os.File, temp string) (*os.File, error) {
 	return out, nil
 }
 
-// decompress reads what in holds, ahead of its caller.
-func decompress(in io.Reader, kind compression) (io.ReadCloser, error) {
+// Decompress reads what in holds, ahead of its caller, and ends with
+// layer.ErrBomb when that is far too much.
+func Decompress(in io.Reader, kind Compression) (io.ReadCloser, error) {
 	switch kind {
-	case bzipped:
+	case Bzip2:
 		in = layer.Bound(in, bzip2.NewReader)
-	case xzipped:
-		return nil, errors.New("archives compressed by xz are not supported: decompress it with 'xz -d'")
+	case Xz:
+		return nil, errors.New("xz is not supported: decompress it with 'xz -d'")
 	}
 	return layer.Decompress(in, "")
 }

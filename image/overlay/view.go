@@ -105,9 +105,6 @@ type Entry struct {
 	lower []part   // of view, under at
 }
 
-// At is the directory of the layer that holds the object, under Name.
-func (e Entry) At() *os.File { return e.at }
-
 // Step looks one name up in v without following a link at its end. The object's
 // directory stays open until v is closed; the entry is to be closed too.
 func (v *View) Step(name string) (Entry, error) {
@@ -279,7 +276,7 @@ func (e Entry) Open() (*os.File, error) {
 	if e.Dir != nil || e.Stat.Mode&unix.S_IFMT != unix.S_IFREG {
 		return nil, fmt.Errorf("%s is not a regular file", e.Name)
 	}
-	f, err := e.openAt()
+	f, err := e.OpenOwn()
 	if err != nil || !hasMetacopy(int(f.Fd())) {
 		return f, err
 	}
@@ -313,7 +310,8 @@ func (e Entry) openData(f *os.File) (data *os.File, err error) {
 	return data, err
 }
 
-func (e Entry) openAt() (*os.File, error) {
+// OpenOwn is Open for the object itself, which may be without its bytes.
+func (e Entry) OpenOwn() (*os.File, error) {
 	fd, err := unix.Openat(int(e.at.Fd()), e.Name, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return nil, &fs.PathError{Op: "open", Path: e.Name, Err: err}
