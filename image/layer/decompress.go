@@ -8,8 +8,9 @@ import (
 	"io"
 	"strings"
 
-	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
+
+	"loper.run/internal/inflate"
 )
 
 const (
@@ -52,8 +53,9 @@ func decompress(r io.Reader, mediaType string, floor, ratio int64) (io.ReadClose
 	done := func() {}
 	switch kind {
 	case gzipped:
-		// The header is read by the goroutine too, not before it is wanted.
-		out = &lazyGzip{in: buf}
+		// It reads the header itself, not before it is wanted. What follows a
+		// member must be another one: garbage is an error.
+		out = inflate.NewReader(buf)
 	case zstandard:
 		z, err := zstd.NewReader(buf, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxWindow(maxWindow))
 		if err != nil {
@@ -113,32 +115,6 @@ func magic(head []byte) kind {
 		return zstandard // a skippable frame comes first
 	}
 	return plain
-}
-
-// lazyGzip is a gzip reader that reads its header at the first Read. What
-// follows a member must be another one: garbage is an error.
-type lazyGzip struct {
-	in *bufio.Reader
-	z  *gzip.Reader
-}
-
-func (l *lazyGzip) Read(b []byte) (int, error) {
-	if l.z == nil {
-		z, err := gzip.NewReader(l.in)
-		if err != nil {
-			return 0, gzipError(err)
-		}
-		l.z = z
-	}
-	n, err := l.z.Read(b)
-	return n, gzipError(err)
-}
-
-func gzipError(err error) error {
-	if err == gzip.ErrHeader || err == gzip.ErrChecksum {
-		return fmt.Errorf("read compressed layer: %w", err)
-	}
-	return err
 }
 
 // counter counts what is read, and tells so once in step bytes.
