@@ -36,12 +36,8 @@ func confineSelf() error {
 			return fmt.Errorf("resource limit %d: %w", resource, err)
 		}
 	}
-	switch _, _, errno := syscall.AllThreadsSyscall6(unix.SYS_PRCTL, unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0, 0); errno {
-	case 0:
-	case unix.ENOTSUP:
-		return errors.New("not all threads can be reached: build it with CGO_ENABLED=0")
-	default:
-		return fmt.Errorf("no new privileges: %w", errno)
+	if err := onThreads(unix.SYS_PRCTL, unix.PR_SET_NO_NEW_PRIVS, 1); err != nil {
+		return fmt.Errorf("no new privileges: %w", err)
 	}
 	if err := leaveFiles(); err != nil {
 		return fmt.Errorf("landlock: %w", err)
@@ -64,10 +60,19 @@ func leaveFiles() error {
 		return errno
 	}
 	defer unix.Close(int(fd))
-	if _, _, errno := syscall.AllThreadsSyscall(unix.SYS_LANDLOCK_RESTRICT_SELF, fd, 0, 0); errno != 0 {
+	return onThreads(unix.SYS_LANDLOCK_RESTRICT_SELF, fd, 0)
+}
+
+// onThreads makes a system call on every thread.
+func onThreads(call, a, b uintptr) error {
+	switch _, _, errno := syscall.AllThreadsSyscall(call, a, b, 0); errno {
+	case 0:
+		return nil
+	case unix.ENOTSUP: // C's threads are not known to Go, nor made by calls that the filter lets through
+		return errors.New("this program has to be built with CGO_ENABLED=0")
+	default:
 		return errno
 	}
-	return nil
 }
 
 // filterCalls leaves all threads the system calls of Go's runtime alone.
