@@ -61,6 +61,9 @@ func (s *send) descend(ctx context.Context, d oci.Descriptor, depth int, left *i
 	if !ok {
 		var err error
 		if body, err = s.from.document(ctx, d); err != nil {
+			if s.client == nil {
+				return nil, err
+			}
 			if has, hasErr := s.client.HasManifest(ctx, s.to.Path, d.Digest); hasErr == nil && has && depth > 0 {
 				return &outgoing{desc: d}, nil
 			}

@@ -80,6 +80,7 @@ var commands = [...]entry{
 	{path: "image inspect", build: newImageInspect},
 	{path: "image pull", build: newPull},
 	{path: "image push", build: newPush},
+	{path: "image copy", build: newImageCopy},
 	{path: "image rm", build: newRmi, aliases: "remove"},
 	{path: "image tag", build: newTag},
 	{path: "image prune", build: newImagePrune},
