@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -157,44 +156,57 @@ func confined(user bool) *syscall.SysProcAttr {
 
 // run feeds a program and reads a bounded answer.
 func run(ctx context.Context, program string, in []byte, attr *syscall.SysProcAttr) ([]byte, error) {
-	cmd := exec.CommandContext(ctx, program)
+	// By its descriptor: who it runs as may not reach its directory.
+	f, err := os.Open(program)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	cmd := exec.CommandContext(ctx, "/proc/self/fd/3")
+	cmd.Args = []string{filepath.Base(program)}
+	cmd.ExtraFiles = []*os.File{f}
 	cmd.Env = []string{verifierMemory}
 	cmd.Dir = "/"
 	cmd.Stdin = bytes.NewReader(in)
 	cmd.SysProcAttr = attr
 	cmd.WaitDelay = time.Second
-	var said limited
-	said.left = 4 << 10
+	said := limited{left: 4 << 10}
 	cmd.Stderr = &said
-	out := limited{left: maxAnswer + 1}
+	out := limited{left: maxAnswer, strict: true}
 	cmd.Stdout = &out
-	err := cmd.Run()
+	err = cmd.Run()
 	switch {
 	case context.Cause(ctx) != nil:
-		return nil, fmt.Errorf("it gave no answer within %v: %w", verifierTime, context.Cause(ctx))
+		return nil, fmt.Errorf("it gave no answer in time: %w", context.Cause(ctx))
+	case out.over:
+		return nil, errTooMuch
 	case err != nil:
-		return nil, fmt.Errorf("%w: %s", err, oneLine(said.String()))
-	case out.left == 0:
-		return nil, fmt.Errorf("its answer is larger than %d bytes", maxAnswer)
+		return nil, fmt.Errorf("%w: %s", err, oneLine(said.kept.String()))
 	}
-	return out.Bytes(), nil
+	return out.kept.Bytes(), nil
 }
 
-// limited keeps the beginning of what is written.
+var errTooMuch = fmt.Errorf("its answer is larger than %d bytes", maxAnswer)
+
+// limited keeps the beginning of what is written. What is more than that is
+// dropped, or when it is strict an error, which ends the writer.
 type limited struct {
-	bytes.Buffer
-	left int
+	kept   bytes.Buffer
+	left   int
+	strict bool
+	over   bool
 }
 
 func (l *limited) Write(p []byte) (int, error) {
 	n := min(len(p), l.left)
 	l.left -= n
-	l.Buffer.Write(p[:n])
+	l.kept.Write(p[:n])
+	if n < len(p) && l.strict {
+		l.over = true
+		return n, errTooMuch
+	}
 	return len(p), nil
 }
-
-// ReadFrom is not the buffer's, which knows no limit.
-func (l *limited) ReadFrom(r io.Reader) (int64, error) { return io.Copy(struct{ io.Writer }{l}, r) }
 
 // oneLine makes foreign text fit for a message.
 func oneLine(s string) string {
