@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"runtime"
 	"sync"
 
 	"loper.run/image/oci"
@@ -32,6 +33,9 @@ const (
 
 func (j job) work() error {
 	file := os.NewFile(confine.Dir+1, "layer")
+	// It stays open: the filter refuses to change what has its number, and that
+	// must not become a directory's.
+	defer runtime.KeepAlive(file)
 	var packed io.Reader = file
 	if !j.Stream {
 		packed = &allotted{told: os.Stdin, file: file}
