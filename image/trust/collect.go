@@ -135,8 +135,7 @@ func (g *gathering) referring(d oci.Digest) (list []Signature, err error) {
 	}
 	all = slices.DeleteFunc(all, func(r oci.Descriptor) bool {
 		predicate := r.Annotations[annotationPredicate]
-		return r.ArtifactType != typeCosignArtifact && !strings.HasPrefix(r.ArtifactType, bundlePrefix) ||
-			predicate != "" && predicate != cosignPredict
+		return !maySign(r.ArtifactType) || predicate != "" && predicate != cosignPredict
 	})
 	// The newest first is what most registries mean by the end of the list.
 	slices.Reverse(all)
@@ -148,6 +147,17 @@ func (g *gathering) referring(d oci.Digest) (list []Signature, err error) {
 		list = append(list, more...)
 	}
 	return list[:min(len(list), maxSignatures)], nil
+}
+
+// maySign tells whether an artifact of the type may be a signature. Where
+// clients keep the list of referrers, cosign 2 writes the type of the empty
+// configuration into it.
+func maySign(artifactType string) bool {
+	switch artifactType {
+	case typeCosignArtifact, oci.TypeEmpty, "":
+		return true
+	}
+	return strings.HasPrefix(artifactType, bundlePrefix)
 }
 
 // Stored returns a Find among signatures that were found before.
