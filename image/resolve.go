@@ -239,8 +239,8 @@ func (img *Image) addNames(names []store.Name) {
 // configurations and layers' directories, which Resolve reads. Damaged records
 // are left out and told in the error, beside the good ones.
 func (s *Store) List() ([]*Image, error) {
-	recs, err := s.files.Images()
-	names, err2 := s.files.Names()
+	recs, err := s.files.ListImages()
+	names, err2 := s.files.ListNames()
 	byImage := make(map[oci.Digest][]store.Name)
 	for _, n := range names {
 		for _, id := range n.Images() {

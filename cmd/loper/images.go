@@ -1,6 +1,7 @@
 package main
 
 import (
+	"runtime/debug"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -28,6 +29,7 @@ func newImages(c *cli) *cobra.Command {
 			if err != nil {
 				return err
 			}
+			debug.SetGCPercent(800) // a long list is done before its memory is worth looking at
 			found, err := c.filterImages(store, fs)
 			if err != nil {
 				return err

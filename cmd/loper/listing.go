@@ -1,6 +1,8 @@
 package main
 
 import (
+	"bufio"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -18,8 +20,14 @@ type listing[T any] struct {
 	Columns func(row T) []string // of the table that is the default
 }
 
-// print writes the rows.
+// print writes the rows, all at once: a call for each cell takes longer than
+// finding the rows.
 func (l listing[T]) print(w io.Writer, rows []T) error {
+	b := bufio.NewWriterSize(w, 64<<10)
+	return errors.Join(l.write(b, rows), b.Flush())
+}
+
+func (l listing[T]) write(w io.Writer, rows []T) error {
 	format, table := strings.CutPrefix(l.Format, "table")
 	format = strings.TrimSpace(format)
 	switch {

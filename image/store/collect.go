@@ -170,9 +170,11 @@ func (s *Store) removeBlob(d oci.Digest) (int64, error) {
 // collectNames removes names of images that are no more, and the empty
 // directories of images that were never finished.
 func (s *Store) collectNames(_ context.Context, freed *Freed) error {
+	there := map[oci.Digest]bool{}
 	err := s.digests(imageDir, func(d oci.Digest) error {
 		dir := s.place(imageDir, d)
-		if _, err := os.Lstat(filepath.Join(dir, imageFile)); err == nil {
+		if _, err := os.Lstat(filepath.Join(dir, imageFile)); !errors.Is(err, os.ErrNotExist) {
+			there[d] = true
 			return nil
 		}
 		f, err := hold(context.Background(), dir, onlyDir, unix.LOCK_EX|unix.LOCK_NB)
@@ -190,10 +192,7 @@ func (s *Store) collectNames(_ context.Context, freed *Freed) error {
 		return err
 	}
 	defer unlock()
-	freed.Names, err = s.forget(func(id oci.Digest) bool {
-		_, err := s.Image(id)
-		return errors.Is(err, os.ErrNotExist)
-	})
+	freed.Names, err = s.forget(func(id oci.Digest) bool { return !there[id] })
 	return err
 }
 

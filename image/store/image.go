@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -92,11 +91,15 @@ func (s *Store) Image(id oci.Digest) (Image, error) {
 		return Image{}, fmt.Errorf("image without id: %w", os.ErrNotExist)
 	}
 	data, err := readFile(filepath.Join(s.place(imageDir, id), imageFile), maxRecord)
+	return asImage(id, data, err)
+}
+
+// asImage makes a record of what its file has.
+func asImage(id oci.Digest, data []byte, err error) (img Image, _ error) {
 	if err != nil {
 		return Image{}, fmt.Errorf("image %s: %w", id, err)
 	}
-	var img Image
-	if err := json.Unmarshal(data, &img); err != nil {
+	if err := decodeImage(data, &img); err != nil {
 		return Image{}, fmt.Errorf("image %s: record is %w: %w", id, ErrDamaged, err)
 	}
 	if img.ID != id {
@@ -142,17 +145,45 @@ func (s *Store) Images() ([]Image, error) {
 }
 
 func (s *Store) readImages() (all []Image, bad damagedImages, err error) {
-	err = s.digests(imageDir, func(d oci.Digest) error {
-		img, err := s.Image(d)
-		switch {
-		case err == nil:
-			all = append(all, img)
-		case !errors.Is(err, os.ErrNotExist): // being made or deleted
-			bad = append(bad, damagedImage{d, err})
+	for _, alg := range []oci.Algorithm{oci.SHA256, oci.SHA512} {
+		dir, err := os.Open(s.path(imageDir, alg.String()))
+		if errors.Is(err, os.ErrNotExist) {
+			continue
 		}
-		return nil
-	})
-	return all, bad, err
+		if err != nil {
+			return all, bad, err
+		}
+		names, err := dir.Readdirnames(-1)
+		images, damaged, rerr := readImagesIn(dir, alg, names)
+		all, bad = append(all, images...), append(bad, damaged...)
+		dir.Close()
+		if err = errors.Join(err, rerr); err != nil {
+			return all, bad, err
+		}
+	}
+	return all, bad, nil
+}
+
+// readImagesIn reads the records of some of a directory's names. Those being
+// made or deleted have none.
+func readImagesIn(dir *os.File, alg oci.Algorithm, names []string) (all []Image, bad damagedImages, err error) {
+	var ids []oci.Digest
+	var files []string
+	for _, name := range names {
+		if id, err := oci.Parse(alg.String() + ":" + name); err == nil {
+			ids, files = append(ids, id), append(files, name+"/"+imageFile)
+		}
+	}
+	read, errs := make([]Image, len(files)), make([]error, len(files))
+	bulk(dir, files, func(i int, data []byte, err error) { read[i], errs[i] = asImage(ids[i], data, err) })
+	for i := range read {
+		if errs[i] != nil {
+			bad = append(bad, damagedImage{ids[i], errs[i]})
+		} else if !read[i].ID.IsZero() {
+			all = append(all, read[i])
+		}
+	}
+	return all, bad, nil
 }
 
 // Touch notes that an image was used now. It is only a hint for what to drop

@@ -2,13 +2,11 @@ package store
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
-	"sort"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -176,11 +174,15 @@ func (s *Store) Name(name string) (Name, error) {
 
 func (s *Store) readName(file string) (Name, error) {
 	data, err := readFile(s.path(nameDir, file), maxRecord)
+	return asName(file, data, err)
+}
+
+// asName makes a name of what its file has.
+func asName(file string, data []byte, err error) (n Name, _ error) {
 	if err != nil {
 		return Name{}, fmt.Errorf("name: %w", err)
 	}
-	var n Name
-	if err := json.Unmarshal(data, &n); err != nil {
+	if err := decodeName(data, &n); err != nil {
 		return Name{}, fmt.Errorf("name file %q is %w: %w", file, ErrDamaged, err)
 	}
 	if fileName(n.Name) != file || n.Image.IsZero() && (!n.List || n.Manifest.IsZero()) {
@@ -212,24 +214,32 @@ func (s *Store) deleteName(name string) error {
 // Names returns all names, sorted. Damaged ones are left out and told in the
 // error, beside the good.
 func (s *Store) Names() ([]Name, error) {
-	files, err := readNames(s.path(nameDir))
+	dir, err := os.Open(s.path(nameDir))
 	if err != nil {
 		return nil, fmt.Errorf("list names: %w", err)
 	}
-	all := make([]Name, 0, len(files))
-	var bad []error
-	for _, file := range files {
-		if file[0] == '.' {
-			continue // being written
-		}
-		n, err := s.readName(file)
-		switch {
-		case err == nil:
-			all = append(all, n)
-		case !errors.Is(err, os.ErrNotExist):
-			bad = append(bad, err)
-		}
+	defer dir.Close()
+	files, err := nameFiles(dir)
+	if err != nil {
+		return nil, err
 	}
-	sort.Slice(all, func(i, j int) bool { return all[i].Name < all[j].Name })
-	return all, errors.Join(bad...)
+	all, errs := make([]Name, len(files)), make([]error, len(files))
+	bulk(dir, files, func(i int, data []byte, err error) { all[i], errs[i] = asName(files[i], data, err) })
+	return sortNames(all), errors.Join(errs...)
+}
+
+// nameFiles lists the files of names, but not those being written.
+func nameFiles(dir *os.File) ([]string, error) {
+	files, err := dir.Readdirnames(-1)
+	if err != nil {
+		return nil, fmt.Errorf("list names: %w", err)
+	}
+	return slices.DeleteFunc(files, func(file string) bool { return file[0] == '.' }), nil
+}
+
+// sortNames leaves out the names that could not be read.
+func sortNames(all []Name) []Name {
+	all = slices.DeleteFunc(all, func(n Name) bool { return n.Name == "" })
+	slices.SortFunc(all, func(a, b Name) int { return strings.Compare(a.Name, b.Name) })
+	return all
 }

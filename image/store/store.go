@@ -8,6 +8,7 @@
 //	partial/sha256-<hex>     downloads under way or interrupted, with gaps;
 //	                         .ranges behind the name: what of one is there
 //	staging/sha256-<hex>/    layers being unpacked; who unpacks holds a lock on it
+//	*.cache                  copies of the records, for long lists
 //	lock                     shared by who pulls, exclusive for the collector
 //
 // What is published was verified and synced first and appears by a rename, so
