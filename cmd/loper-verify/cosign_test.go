@@ -1,11 +1,9 @@
 package main
 
 import (
-	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"io"
-	"maps"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -16,7 +14,6 @@ import (
 	"testing"
 
 	"loper.run/cmd/loper-verify/fakesigstore"
-	"loper.run/cmd/loper-verify/keyless"
 	"loper.run/test/env"
 )
 
@@ -173,48 +170,7 @@ func (f *field) cosign(t *testing.T, program string, args ...string) {
 // check checks the signature that cosign stored beside an image.
 func (f *field) check(t *testing.T, repository string, tags map[string][]byte) {
 	t.Helper()
-	digest := f.image.Manifest.Digest()
-	beside := strings.Replace(digest, ":", "-", 1)
-	var s keyless.Signature
-	if data := tags[beside+".sig"]; data != nil {
-		var m manifest
-		if err := json.Unmarshal(data, &m); err != nil || len(m.Layers) != 1 {
-			t.Fatalf("%v: %s", err, data)
-		}
-		a := m.Layers[0].Annotations
-		signature, err := base64.StdEncoding.DecodeString(a["dev.cosignproject.cosign/signature"])
-		if err != nil {
-			t.Fatal(err)
-		}
-		s = keyless.Signature{Payload: f.layout.blobs[m.Layers[0].Digest], Signature: signature, Certificate: a["dev.sigstore.cosign/certificate"],
-			Chain: a["dev.sigstore.cosign/chain"], RekorBundle: json.RawMessage(a["dev.sigstore.cosign/bundle"])}
-	} else {
-		var index, m manifest
-		if err := json.Unmarshal(tags[beside], &index); err != nil || len(index.Manifests) != 1 {
-			t.Fatalf("%v: %s of %v", err, tags[beside], slices.Collect(maps.Keys(tags)))
-		}
-		if err := json.Unmarshal(f.layout.blobs[index.Manifests[0].Digest], &m); err != nil || len(m.Layers) != 1 {
-			t.Fatal(err)
-		}
-		s.Bundle = f.layout.blobs[m.Layers[0].Digest]
-	}
-	trust := f.keys()
-	want := keyless.Identity{Issuer: tokenIssuer, SAN: tokenName}
-	roots := map[string]keyless.Root{"trusted root": {TrustedRoot: trust["trusted_root.json"]}}
-	if s.Bundle == nil {
-		roots["policy.json"] = keyless.Root{FulcioCA: trust["fulcio.pem"], RekorKeys: [][]byte{trust["rekor.pub"]}}
-	}
-	for name, root := range roots {
-		signed, err := keyless.Verify(root, s, digest, want)
-		if err != nil {
-			t.Errorf("%s by the %s: %v", repository, name, err)
-			continue
-		}
-		t.Logf("%s of %s at %s, %q", signed.SAN, signed.Issuer, signed.Time, signed.PredicateType)
-	}
-	if _, err := keyless.Verify(roots["trusted root"], s, digest, keyless.Identity{SAN: "somebody@example.com"}); err == nil {
-		t.Error("taken as somebody else's")
-	}
+	checkKeyless(t, repository, f.layout.beside(t, f.image.Manifest.Digest(), tags), f.image.Manifest.Digest(), f.keys())
 }
 
 func get(t *testing.T, url string) (data []byte, mediaType string) {

@@ -1,12 +1,16 @@
 package main
 
 import (
+	"encoding/base64"
 	"encoding/json"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
+	"loper.run/cmd/loper-verify/keyless"
 	"loper.run/test/env"
 )
 
@@ -65,6 +69,74 @@ func (l *layout) follow(t *testing.T, base string, data []byte) {
 	if m.Config.Digest != "" {
 		l.blobs[m.Config.Digest], _ = get(t, base+"/blobs/"+m.Config.Digest)
 	}
+}
+
+// readLayout reads a layout that was written, and returns each repository's manifests by their tags.
+func readLayout(t testing.TB, dir string) (l *layout, repositories map[string]map[string][]byte) {
+	t.Helper()
+	l, repositories = newLayout(), map[string]map[string][]byte{}
+	blobs := filepath.Join(dir, "layout", "blobs", "sha256")
+	entries, err := os.ReadDir(blobs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range entries {
+		data, err := os.ReadFile(filepath.Join(blobs, e.Name()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if l.blobs["sha256:"+e.Name()] = data; env.Digest(data) != "sha256:"+e.Name() {
+			t.Errorf("%s was changed", e.Name())
+		}
+	}
+	data, err := os.ReadFile(filepath.Join(dir, "layout", "index.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var index struct {
+		Manifests []struct {
+			Digest      string
+			Annotations map[string]string
+		}
+	}
+	if err := json.Unmarshal(data, &index); err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range index.Manifests {
+		repository, tag, _ := strings.Cut(m.Annotations["org.opencontainers.image.ref.name"], ":")
+		if repositories[repository] == nil {
+			repositories[repository] = map[string][]byte{}
+		}
+		repositories[repository][tag] = l.blobs[m.Digest]
+	}
+	return l, repositories
+}
+
+// beside is the signature that cosign stored beside an image.
+func (l *layout) beside(t testing.TB, digest string, tags map[string][]byte) keyless.Signature {
+	t.Helper()
+	tag := strings.Replace(digest, ":", "-", 1)
+	if data := tags[tag+".sig"]; data != nil {
+		var m manifest
+		if err := json.Unmarshal(data, &m); err != nil || len(m.Layers) != 1 {
+			t.Fatalf("%v: %s", err, data)
+		}
+		a := m.Layers[0].Annotations
+		signature, err := base64.StdEncoding.DecodeString(a["dev.cosignproject.cosign/signature"])
+		if err != nil {
+			t.Fatal(err)
+		}
+		return keyless.Signature{Payload: l.blobs[m.Layers[0].Digest], Signature: signature, Certificate: a["dev.sigstore.cosign/certificate"],
+			Chain: a["dev.sigstore.cosign/chain"], RekorBundle: json.RawMessage(a["dev.sigstore.cosign/bundle"])}
+	}
+	var index, m manifest
+	if err := json.Unmarshal(tags[tag], &index); err != nil || len(index.Manifests) != 1 {
+		t.Fatalf("%v: %s of %v", err, tags[tag], slices.Collect(maps.Keys(tags)))
+	}
+	if err := json.Unmarshal(l.blobs[index.Manifests[0].Digest], &m); err != nil || len(m.Layers) != 1 {
+		t.Fatal(err)
+	}
+	return keyless.Signature{Bundle: l.blobs[m.Layers[0].Digest]}
 }
 
 // write writes the layout into the directory, in place of the one that may be there.

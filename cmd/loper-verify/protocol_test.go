@@ -137,21 +137,3 @@ func TestOneLine(t *testing.T) {
 		t.Errorf("%d runes", len([]rune(got)))
 	}
 }
-
-// Whatever the request, there is an answer of one line, and "ok" only to what was signed.
-func FuzzAnswer(f *testing.F) {
-	gpg, keyless := gpgRequest(f, "{}"), keylessRequest(f)
-	f.Add(ask(f, gpg))
-	f.Add(ask(f, keyless))
-	f.Add(`{"kind":"keyless","fulcioCA":"","rekorKeys":[""],"payload":"e30=","signature":"AA==","certificate":"","chain":"","rekorBundle":{},"timestamp":{}}`)
-	f.Fuzz(func(t *testing.T, data string) {
-		out, err := answerTo([]byte(data))
-		if err != nil {
-			return
-		}
-		var a answer
-		if bad := json.Unmarshal(out, &a); bad != nil || bytes.Count(out, []byte("\n")) != 1 || a.OK == (a.Error != "") {
-			t.Errorf("%s: %v", out, bad)
-		}
-	})
-}

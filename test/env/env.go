@@ -31,16 +31,16 @@ func NeedRoot(t testing.TB) {
 	}
 }
 
-// Source is the module's directory.
+// Source is the directory of the module loper.run, also for the module inside of it.
 func Source() string {
 	dir, err := os.Getwd()
 	if err != nil {
 		panic(err)
 	}
-	for !exists(filepath.Join(dir, "go.mod")) {
+	for !exists(filepath.Join(dir, "go.mod")) || !exists(filepath.Join(dir, "test", "env")) {
 		parent := filepath.Dir(dir)
 		if parent == dir {
-			panic("no go.mod above the working directory")
+			panic("no module loper.run above the working directory")
 		}
 		dir = parent
 	}

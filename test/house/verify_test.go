@@ -22,6 +22,7 @@ var directOfVerify = map[string]string{
 
 	// For the tests alone.
 	"github.com/google/certificate-transparency-go": "a certificate log of the tests' own",
+	"github.com/sigstore/sigstore":                  "keys for sigstore's library",
 	"google.golang.org/protobuf":                    "bundles written as JSON",
 }
 
