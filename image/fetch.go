@@ -60,7 +60,7 @@ func (f *fetch) run(ctx context.Context) error {
 	f.gaps = f.part.Missing(size)
 	ctx, f.cancel = context.WithCancelCause(ctx)
 	defer f.cancel(nil)
-	if size >= splitFrom {
+	if size >= splitFrom && !f.l.alone {
 		go f.look(ctx)
 	}
 	f.shown()
@@ -133,7 +133,7 @@ func (f *fetch) look(ctx context.Context) {
 			f.l.lines.give()
 			return
 		}
-		added, before = true, got
+		added, before, f.l.split = true, got, true
 		f.extras.Go(func() {
 			defer f.l.lines.give()
 			f.further(ctx)

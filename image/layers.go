@@ -74,6 +74,8 @@ type layerPull struct {
 	opts      layer.Options
 	lines     *lines        // one is held at the start
 	unpacking chan struct{} // slots
+	split     bool          // it came over several connections
+	alone     bool          // it must not
 }
 
 func (l *layerPull) id() string { return l.desc.Digest.Short() }
@@ -85,10 +87,11 @@ func (l *layerPull) run(ctx context.Context) error {
 	for try := 1; errors.Is(err, os.ErrNotExist); try++ {
 		var resumed bool
 		resumed, err = l.once(ctx, free)
-		// What an earlier pull left may have rotted, and a mirror may lie: begin
-		// anew, without it.
+		// What an earlier pull left may have rotted, a registry may give ranges
+		// that are none, and a mirror may lie: begin anew, without it.
 		var mismatch *oci.MismatchError
-		if errors.As(err, &mismatch) && (resumed && try == 1 || l.client.Distrust(l.desc.Digest)) {
+		if errors.As(err, &mismatch) && ((resumed || l.split) && try == 1 || l.client.Distrust(l.desc.Digest)) {
+			l.alone = true
 			l.show.Update(l.id(), progress.Retrying, 0, 0)
 			err = os.ErrNotExist
 		}
