@@ -55,7 +55,7 @@ func (s *Store) pullTags(ctx context.Context, ref reference.Reference, tags []st
 		one, err := reference.Parse(ref.Name() + ":" + tag)
 		var img *Image
 		if err == nil {
-			img, err = s.pullRef(ctx, one, o)
+			img, err = s.pullPlatforms(ctx, one, o)
 		}
 		if ctx.Err() != nil {
 			return all, err

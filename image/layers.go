@@ -110,6 +110,12 @@ func (l *layerPull) run(ctx context.Context) error {
 // error is os.ErrNotExist when it has to be fetched.
 func (l *layerPull) fromStore(ctx context.Context) error {
 	blob, err := l.s.files.OpenBlob(l.desc.Digest)
+	if data, ok := l.desc.Embedded(); ok && err != nil {
+		if err := l.s.files.PutBlob(l.desc.Digest, data); err != nil {
+			return err
+		}
+		blob, err = l.s.files.OpenBlob(l.desc.Digest)
+	}
 	if err != nil {
 		return os.ErrNotExist
 	}

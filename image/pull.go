@@ -2,7 +2,6 @@ package image
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
@@ -16,8 +15,10 @@ import (
 
 // PullOptions says what to pull and how to show it.
 type PullOptions struct {
-	Platform string   // os/arch[/variant]; "" is the host's
-	Progress Progress // nil is quiet; Pull doesn't close it
+	Platform string // os/arch[/variant]; "" is the host's
+	// AllPlatforms pulls the images for all platforms, in place of one.
+	AllPlatforms bool
+	Progress     Progress // nil is quiet; Pull doesn't close it
 	// Choose asks which of several full names a short one means; nil is that
 	// nobody can be asked.
 	Choose func(short string, names []string) (int, error)
@@ -40,7 +41,7 @@ type pull struct {
 	digest   oci.Digest // of the manifest
 	body     []byte     // of the manifest
 	manifest *oci.Manifest
-	indexes  [][]byte
+	indexes  []document // that led to the manifest, the outermost first
 	image    *oci.Image
 	config   []byte
 	fresh    bool // something was fetched
@@ -66,7 +67,7 @@ func (s *Store) Pull(ctx context.Context, name string, o PullOptions) (*Image, e
 	}
 	var failed error
 	for _, ref := range refs {
-		img, err := s.pullRef(ctx, ref, o)
+		img, err := s.pullPlatforms(ctx, ref, o)
 		if err == nil {
 			if chosen {
 				err = conf.Remember(name, ref.Name())
@@ -151,48 +152,6 @@ func (p *pull) run(ctx context.Context, platform oci.Platform, asked bool) (*Ima
 	return p.s.loadNamed(p.manifest.Config.Digest)
 }
 
-// resolve goes from the name to a manifest for the platform and its
-// configuration.
-func (p *pull) resolve(ctx context.Context, platform oci.Platform) error {
-	body, mediaType, digest, err := p.named(ctx)
-	if errors.Is(err, registry.ErrNotFound) {
-		return fmt.Errorf("%w: %w", ErrNotFound, err)
-	}
-	if err != nil {
-		return err
-	}
-	p.target = digest
-	for range oci.MaxDepth {
-		doc, err := oci.ParseDocument(body, mediaType)
-		if err != nil {
-			return err
-		}
-		if doc.Manifest != nil {
-			p.manifest, p.digest, p.body = doc.Manifest, digest, body
-			return p.configuration(ctx)
-		}
-		p.indexes = append(p.indexes, body)
-		d, ok := doc.Index.Select(platform)
-		if !ok {
-			return fmt.Errorf("%w for the platform %s: there is %s", errNoPlatform, platform, doc.Index.Platforms())
-		}
-		if body, err = p.blob(d.Digest, oci.MaxManifest); err != nil {
-			ref := p.ref
-			ref.Digest = d.Digest
-			if body, _, _, err = p.client.Manifest(ctx, ref); err != nil {
-				return err
-			}
-		}
-		if int64(len(body)) != d.Size {
-			return fmt.Errorf("manifest %s has %d bytes, its index says %d", d.Digest, len(body), d.Size)
-		}
-		mediaType, digest = d.MediaType, d.Digest
-	}
-	return fmt.Errorf("more than %d indexes, one inside the other", oci.MaxDepth)
-}
-
-var errNoPlatform = errors.New("no image")
-
 // named fetches what the name stands for. A digest never changes its meaning,
 // so that what the store has of it needs no registry.
 func (p *pull) named(ctx context.Context) (body []byte, mediaType string, digest oci.Digest, err error) {
@@ -215,17 +174,17 @@ func (p *pull) named(ctx context.Context) (body []byte, mediaType string, digest
 func (p *pull) blob(d oci.Digest, limit int64) ([]byte, error) { return p.s.files.Blob(d, limit) }
 
 func (p *pull) configuration(ctx context.Context) error {
-	if err := p.manifest.CheckConfig(); err != nil {
-		return err
-	}
-	if err := p.manifest.CheckLayers(); err != nil {
+	if err := p.manifest.CheckImage(); err != nil {
 		return err
 	}
 	d := p.manifest.Config
 	body, err := p.blob(d.Digest, oci.MaxConfig)
 	if err != nil {
-		if body, err = p.client.Small(ctx, p.ref.Path, d, oci.MaxConfig); err != nil {
-			return err
+		var ok bool
+		if body, ok = d.Embedded(); !ok {
+			if body, err = p.client.Small(ctx, p.ref.Path, d, oci.MaxConfig); err != nil {
+				return err
+			}
 		}
 	}
 	p.config = body
@@ -285,13 +244,6 @@ func (p *pull) publish() error {
 }
 
 func (p *pull) record(id oci.Digest) (store.Image, error) {
-	docs := []document{{p.digest, p.body}, {id, p.config}}
-	for i, body := range p.indexes {
-		d := oci.FromBytes(body)
-		if i == 0 {
-			d = p.target
-		}
-		docs = append(docs, document{d, body})
-	}
+	docs := append([]document{{p.digest, p.body}, {id, p.config}}, p.indexes...)
 	return p.s.newRecord(p.manifest, p.image, docs)
 }

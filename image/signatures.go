@@ -23,8 +23,8 @@ const (
 // that the name was resolved to, and those that it led to.
 func (p *pull) subject() trust.Image {
 	img := trust.Image{Transport: "docker", Ref: p.ref, Digests: []oci.Digest{p.target}}
-	for _, body := range p.indexes[min(1, len(p.indexes)):] {
-		img.Digests = appendNew(img.Digests, oci.FromBytes(body))
+	for _, x := range p.indexes[min(1, len(p.indexes)):] {
+		img.Digests = appendNew(img.Digests, x.digest)
 	}
 	img.Digests = appendNew(img.Digests, p.digest)
 	return img

@@ -54,6 +54,7 @@ func newPull(c *cli) *cobra.Command {
 	f := cmd.Flags()
 	f.BoolVarP(&p.all, "all-tags", "a", false, "Download all tagged images of the repository")
 	f.StringVar(&p.Platform, "platform", "", "Platform of the image, as in linux/arm64")
+	f.BoolVar(&p.AllPlatforms, "all-platforms", false, "Download the images for all platforms")
 	f.StringVar(&p.policy, "policy", "always", "When to ask the registry: always, missing, newer or never")
 	p.signed.add(f)
 	f.BoolVarP(&p.quiet, "quiet", "q", false, "Show no progress")

@@ -65,6 +65,15 @@ func (m *Manifest) Kind() string {
 	}
 }
 
+// CheckImage returns an error when the manifest is not that of a container image
+// that can be unpacked.
+func (m *Manifest) CheckImage() error {
+	if err := m.CheckConfig(); err != nil {
+		return err
+	}
+	return m.CheckLayers()
+}
+
 // CheckConfig returns an error when the manifest is not that of a container
 // image but of some other artifact.
 func (m *Manifest) CheckConfig() error {

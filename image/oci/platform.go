@@ -3,6 +3,7 @@ package oci
 import (
 	"fmt"
 	"runtime"
+	"slices"
 	"strings"
 )
 
@@ -26,19 +27,28 @@ func Host() Platform {
 	return p
 }
 
-// ParsePlatform reads os/arch, os/arch/variant, or arch alone. Empty text is
-// the host's platform.
+// ParsePlatform reads os/arch, os/arch/variant, or arch alone; the system may
+// have a version and features, as in windows(10.0.17763+win32k)/amd64. Empty text
+// is the host's platform.
 func ParsePlatform(s string) (Platform, error) {
 	if s == "" {
 		return Host(), nil
 	}
 	parts := strings.Split(s, "/")
+	var version string
+	if before, after, ok := strings.Cut(parts[0], "("); ok && len(parts) > 1 && strings.HasSuffix(after, ")") {
+		parts[0], version = before, strings.TrimSuffix(after, ")")
+	}
 	for _, part := range parts {
 		if part == "" || strings.Trim(part, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-") != "" {
 			return Platform{}, fmt.Errorf("platform %q: want os/arch or os/arch/variant", s)
 		}
 	}
 	p := Platform{OS: "linux"}
+	if version != "" {
+		features := strings.Split(version, "+")
+		p.OSVersion, p.OSFeatures = features[0], features[1:]
+	}
 	switch len(parts) {
 	case 1:
 		p.Architecture = parts[0]
@@ -94,8 +104,13 @@ func (p Platform) normal() Platform {
 // one does not.
 func (p Platform) Fit(have Platform) int {
 	p, have = p.normal(), have.normal()
-	if p.OS != have.OS || p.Architecture != have.Architecture {
+	if p.OS != have.OS || p.Architecture != have.Architecture || p.OSVersion != "" && have.OSVersion != "" && p.OSVersion != have.OSVersion {
 		return 0
+	}
+	for _, f := range have.OSFeatures {
+		if !slices.Contains(p.OSFeatures, f) {
+			return 0 // the image doesn't run without it
+		}
 	}
 	if p.Variant == have.Variant {
 		return 100
@@ -137,6 +152,29 @@ func (x *Index) Select(p Platform) (Descriptor, bool) {
 	}
 	return best, fit > 0
 }
+
+// Candidates lists the entries of an index that may lead to an image for p, the
+// likeliest first: the one that fits best, then those that name no platform,
+// indexes before manifests. What is known to be no image is left out.
+func (x *Index) Candidates(p Platform) []Descriptor {
+	var first, indexes, rest []Descriptor
+	if best, ok := x.Select(p); ok && best.Platform != nil {
+		first = append(first, best)
+	}
+	for _, d := range x.Manifests {
+		switch {
+		case d.Platform != nil:
+		case d.IsIndex():
+			indexes = append(indexes, d)
+		case d.ArtifactType == "" && d.Annotations["vnd.docker.reference.type"] == "":
+			rest = append(rest, d)
+		}
+	}
+	return append(append(first, indexes...), rest...)
+}
+
+// IsIndex reports whether a descriptor points at an index by its media type.
+func (d Descriptor) IsIndex() bool { return isIndex(d.MediaType) }
 
 // Platforms lists what an index offers, for error messages.
 func (x *Index) Platforms() string {

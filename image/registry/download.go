@@ -73,6 +73,9 @@ func (t *transfer) once(ctx context.Context) (err error) {
 		}
 	}
 	resp, err := t.c.do(ctx, r)
+	if errors.Is(err, ErrNotFound) && t.d.IsForeign() {
+		resp, err = t.elsewhere(ctx, r, err)
+	}
 	var status *StatusError
 	if errors.As(err, &status) && status.Status == http.StatusRequestedRangeNotSatisfiable {
 		return fmt.Errorf("blob %s: %w: %w", t.d.Digest, ErrNoRanges, err)
