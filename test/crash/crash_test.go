@@ -21,7 +21,7 @@ import (
 	"loper.run/test/env"
 )
 
-var points = flag.Int("points", 60, "how many moments of each operation are tried; 0: all of them")
+var points = flag.Int("points", 15, "how many moments of each operation are tried; 0: all of them")
 
 var programs string
 
@@ -51,11 +51,12 @@ func TestMain(m *testing.M) {
 
 // operation is a command that changes the store, and what comes before it.
 type operation struct {
-	name  string
-	setUp [][]string
-	argv  []string
-	// visible are the images that may be there afterwards, however it ends.
-	visible []string
+	name   string
+	setUp  [][]string
+	damage func(root string) error // what happens to the store then, nil: nothing
+	argv   []string
+	// images are the names that may be there afterwards, however it ends.
+	images []string
 }
 
 // world is a file system of its own with a store, and a registry outside of it.
@@ -63,6 +64,8 @@ type world struct {
 	t        *testing.T
 	mount    string
 	base, v2 string // references: an image, and another with the same first layer
+	archive  string // has both
+	tar      string // of a root file system
 	trees    map[string]string
 }
 
@@ -92,6 +95,11 @@ func newWorld(t *testing.T) *world {
 			t.Fatal(err)
 		}
 	}
+	w.tar, w.archive = filepath.Join(t.TempDir(), "root.tar"), filepath.Join(t.TempDir(), "images.tar")
+	if err := os.WriteFile(w.tar, env.Tar(env.File{Name: "etc/"}, env.File{Name: "etc/motd", Body: "imported"}), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	w.fresh(operation{setUp: [][]string{{"pull", "-q", w.base}, {"pull", "-q", w.v2}, {"save", "-o", w.archive, w.base, w.v2}}})
 	return w
 }
 
@@ -125,33 +133,44 @@ func (w *world) fresh(o operation) {
 			w.t.Fatal(err)
 		}
 	}
-}
-
-// learn notes what whole layers look like.
-func (w *world) learn() {
-	w.t.Helper()
-	w.fresh(operation{setUp: [][]string{{"pull", "-q", w.base}, {"pull", "-q", w.v2}}})
-	s, err := store.Open(filepath.Join(w.root(), "image"))
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	recs, err := s.Images()
-	if err != nil || len(recs) != 2 {
-		w.t.Fatalf("%d images, %v", len(recs), err)
-	}
-	for _, rec := range recs {
-		for _, d := range rec.Layers {
-			l, err := s.Layer(d)
-			if err != nil {
-				w.t.Fatal(err)
-			}
-			w.trees[d.String()] = tree(w.t, l.Dir)
+	if o.damage != nil {
+		if err := o.damage(w.root()); err != nil {
+			w.t.Fatal(err)
 		}
 	}
 }
 
-// whole checks that each image that can be seen below root is what it was in the registry, and is one of the visible.
-func (w *world) whole(root string, visible []string) error {
+// learn notes what whole layers look like, those too that an operation makes.
+func (w *world) learn() {
+	w.t.Helper()
+	operations := append(w.operations(), operation{setUp: [][]string{{"pull", "-q", w.base}, {"pull", "-q", w.v2}}, argv: []string{"images"}})
+	for _, o := range operations {
+		w.fresh(o)
+		if _, err := w.loper(w.root(), o.argv...); err != nil {
+			w.t.Fatal(err)
+		}
+		s, err := store.Open(filepath.Join(w.root(), "image"))
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		recs, err := s.Images()
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		for _, rec := range recs {
+			for _, d := range rec.Layers {
+				l, err := s.Layer(d)
+				if err != nil {
+					w.t.Fatal(err)
+				}
+				w.trees[d.String()] = tree(w.t, l.Dir)
+			}
+		}
+	}
+}
+
+// whole checks that each image that can be seen below root is what it was in the registry, and has a name that may be there.
+func (w *world) whole(root string, o operation) error {
 	s, err := image.Open(filepath.Join(root, "image"))
 	if err != nil {
 		return err
@@ -162,7 +181,7 @@ func (w *world) whole(root string, visible []string) error {
 	}
 	for _, img := range list {
 		for _, name := range img.Names {
-			if !contains(visible, name) {
+			if !contains(o.images, name) {
 				return fmt.Errorf("%s is there", name)
 			}
 			got, err := s.Resolve(name)
@@ -177,6 +196,14 @@ func (w *world) whole(root string, visible []string) error {
 		}
 	}
 	return nil
+}
+
+// visible is whole, for an operation that begins with images that are.
+func (w *world) visible(root string, o operation) error {
+	if o.damage != nil {
+		return nil
+	}
+	return w.whole(root, o)
 }
 
 func contains(list []string, s string) bool {
@@ -194,32 +221,57 @@ func (w *world) recovers(root string, o operation) error {
 	if err != nil && !strings.Contains(out, "No such") {
 		return fmt.Errorf("the second time: %w", err)
 	}
-	if err := w.whole(root, o.visible); err != nil {
+	if err := w.whole(root, o); err != nil {
 		return fmt.Errorf("after the second time: %w", err)
 	}
 	// A pull sweeps what others left, also when the command found nothing to do.
 	if out, err := w.loper(root, "pull", "-q", w.base); err != nil {
 		return fmt.Errorf("a pull after it: %w: %s", err, out)
 	}
-	if err := w.whole(root, append(o.visible, w.base)); err != nil {
+	o.images = append(o.images, w.base)
+	if err := w.whole(root, o); err != nil {
 		return fmt.Errorf("after a pull: %w", err)
 	}
 	left, _ := os.ReadDir(filepath.Join(root, "image/staging"))
 	if len(left) > 0 {
 		return fmt.Errorf("%s is left in staging", left[0].Name())
 	}
+	if _, err := w.loper(root, "system", "check"); err != nil {
+		return fmt.Errorf("after the second time: %w", err)
+	}
 	return nil
 }
 
 func (w *world) operations() []operation {
 	both := []string{w.base, w.v2}
+	one, two := [][]string{{"pull", "-q", w.base}}, [][]string{{"pull", "-q", w.base}, {"pull", "-q", w.v2}}
 	return []operation{
-		{"pull", nil, []string{"pull", "-q", w.base}, []string{w.base}},
-		{"pull of an image that shares a layer", [][]string{{"pull", "-q", w.base}}, []string{"pull", "-q", w.v2}, both},
-		{"tag", [][]string{{"pull", "-q", w.base}}, []string{"tag", w.base, "other:tag"}, append(both, "other:tag")},
-		{"rmi", [][]string{{"pull", "-q", w.base}, {"pull", "-q", w.v2}}, []string{"rmi", w.base}, both},
-		{"rmi of the last image", [][]string{{"pull", "-q", w.base}}, []string{"rmi", w.base}, both},
+		{"pull", nil, nil, []string{"pull", "-q", w.base}, []string{w.base}},
+		{"pull of an image that shares a layer", one, nil, []string{"pull", "-q", w.v2}, both},
+		{"load", nil, nil, []string{"load", "-q", "-i", w.archive}, both},
+		{"import", nil, nil, []string{"import", w.tar, "imported:1"}, []string{"imported:1", w.base}},
+		{"commit", append(one, []string{"create", "-q", "--name", "c", w.base}), nil, []string{"commit", "-c", "ENV a=b", "c", "committed:1"}, []string{w.base, "committed:1"}},
+		{"tag", one, nil, []string{"tag", w.base, "other:tag"}, append(both, "other:tag")},
+		{"rmi", two, nil, []string{"rmi", w.base}, both},
+		{"rmi of the last image", one, nil, []string{"rmi", w.base}, both},
+		{"image prune", two, nil, []string{"image", "prune", "-af"}, both},
+		{"repair", two, w.cut, []string{"system", "check", "--repair"}, both},
 	}
+}
+
+// cut takes the content away from a file of a layer and from a layer as it came.
+func (w *world) cut(root string) error {
+	for _, pattern := range []string{"image/layer/sha256/*/diff/etc/version", "image/blob/sha256/*"} {
+		found, err := filepath.Glob(filepath.Join(root, pattern))
+		if err != nil || len(found) == 0 {
+			return fmt.Errorf("%s: %d files, %v", pattern, len(found), err)
+		}
+		sort.Strings(found)
+		if err := os.Truncate(found[0], 0); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // tree is a directory's content as text, one line a file.
@@ -309,7 +361,7 @@ func TestKilled(t *testing.T) {
 					continue // this time there were fewer
 				}
 				tried++
-				if err := w.whole(w.root(), o.visible); err != nil {
+				if err := w.visible(w.root(), o); err != nil {
 					t.Fatalf("killed before change %d of %d: %v", at, total, err)
 				}
 				if err := w.recovers(w.root(), o); err != nil {
@@ -354,7 +406,7 @@ func TestPowerCut(t *testing.T) {
 					}
 					os.Chmod(scratch, 0o700)
 					tried++
-					if err := w.whole(scratch, o.visible); err != nil {
+					if err := w.visible(scratch, o); err != nil {
 						return fmt.Errorf("%s lost before change %d of %d: %w", name, i, total, err)
 					}
 					if err := w.recovers(scratch, o); err != nil {

@@ -25,6 +25,7 @@ type node struct {
 	mode     uint32
 	uid, gid int
 	rdev     uint64
+	changed  unix.Timespec
 	data     []byte // of a file; a link's target
 	xattrs   map[string]string
 }
@@ -132,13 +133,19 @@ func (d *disk) restore(ino uint64, dst string, made map[uint64]string) error {
 			return err
 		}
 	}
-	return nil
+	return n.setTime(dst)
 }
 
 // optimist makes in dst what is left when the file system kept all names, and emptied the files whose content it had not
 // written yet, as journals of metadata do.
 func (d *disk) optimist(dst string) error {
 	made := map[uint64]string{}
+	dirs := map[string]node{}
+	defer func() {
+		for path, n := range dirs {
+			_ = n.setTime(path)
+		}
+	}()
 	return filepath.WalkDir(d.root, func(path string, _ fs.DirEntry, err error) error {
 		if err != nil {
 			return nil
@@ -157,6 +164,8 @@ func (d *disk) optimist(dst string) error {
 		}
 		if n.mode&unix.S_IFMT == unix.S_IFREG {
 			made[ino] = filepath.Join(dst, rel)
+		} else if n.mode&unix.S_IFMT == unix.S_IFDIR {
+			dirs[filepath.Join(dst, rel)] = n
 		}
 		return n.write(filepath.Join(dst, rel))
 	})
@@ -203,7 +212,7 @@ func readNode(path string, follow bool) (n node, err error) {
 	if err != nil {
 		return n, err
 	}
-	n = node{mode: st.Mode, uid: int(st.Uid), gid: int(st.Gid), rdev: st.Rdev, xattrs: map[string]string{}}
+	n = node{mode: st.Mode, uid: int(st.Uid), gid: int(st.Gid), rdev: st.Rdev, changed: st.Mtim, xattrs: map[string]string{}}
 	switch st.Mode & unix.S_IFMT {
 	case unix.S_IFREG:
 		if n.data, err = os.ReadFile(path); err != nil {
@@ -245,7 +254,10 @@ func (n node) write(dst string) (err error) {
 		if err := os.Symlink(string(n.data), dst); err != nil {
 			return err
 		}
-		return os.Lchown(dst, n.uid, n.gid)
+		if err := os.Lchown(dst, n.uid, n.gid); err != nil {
+			return err
+		}
+		return n.setTime(dst)
 	case unix.S_IFDIR:
 		if err = os.Mkdir(dst, 0o700); os.IsExist(err) {
 			err = nil
@@ -264,5 +276,13 @@ func (n node) write(dst string) (err error) {
 			return err
 		}
 	}
-	return unix.Chmod(dst, n.mode&0o7777)
+	if err := unix.Chmod(dst, n.mode&0o7777); err != nil {
+		return err
+	}
+	return n.setTime(dst)
+}
+
+// setTime is for the end: what is put into a directory changes its time.
+func (n node) setTime(dst string) error {
+	return unix.UtimesNanoAt(unix.AT_FDCWD, dst, []unix.Timespec{n.changed, n.changed}, unix.AT_SYMLINK_NOFOLLOW)
 }
