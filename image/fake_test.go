@@ -22,12 +22,14 @@ import (
 
 	"loper.run/image/layer"
 	"loper.run/image/oci"
+	"loper.run/image/pack"
 	"loper.run/internal/userns"
 )
 
 // TestMain lets the test binary be a second process that pulls.
 func TestMain(m *testing.M) {
 	layer.Workers()
+	pack.Workers()
 	userns.Main()
 	if name := os.Getenv("LOPER_TEST_PULL"); name != "" {
 		s, err := Open(os.Getenv("LOPER_TEST_ROOT"))

@@ -14,6 +14,7 @@ import (
 	"testing"
 
 	"github.com/klauspost/compress/zstd"
+	"golang.org/x/sys/unix"
 
 	"loper.run/image/oci"
 )
@@ -52,18 +53,18 @@ func makeTar(t testing.TB, members ...member) []byte {
 	return b.Bytes()
 }
 
-// read opens an archive in memory through a file.
+// read opens an archive in memory.
 func read(t testing.TB, data []byte) (*Archive, error) {
 	t.Helper()
-	path := filepath.Join(t.TempDir(), "archive")
-	if err := os.WriteFile(path, data, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	f, err := os.Open(path)
+	fd, err := unix.MemfdCreate("archive", unix.MFD_CLOEXEC)
 	if err != nil {
 		t.Fatal(err)
 	}
-	a, err := Read(t.Context(), f, t.TempDir())
+	f := os.NewFile(uintptr(fd), "archive")
+	if _, err := f.WriteAt(data, 0); err != nil {
+		t.Fatal(err)
+	}
+	a, err := Read(t.Context(), f, os.TempDir())
 	if err == nil {
 		t.Cleanup(func() { a.Close() })
 	}
