@@ -276,5 +276,6 @@ func (c *claim) Write(b []byte) (int, error) {
 }
 
 func (f *fetch) shown() {
+	f.l.show.Parts(f.l.id(), f.part.Have())
 	f.l.show.Update(f.l.id(), progress.Downloading, f.part.Size(), f.l.desc.Size)
 }

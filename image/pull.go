@@ -112,6 +112,7 @@ type quiet struct{}
 
 func (quiet) Message(string)                             {}
 func (quiet) Update(string, ProgressState, int64, int64) {}
+func (quiet) Parts(string, [][2]int64)                   {}
 func (quiet) Close()                                     {}
 
 func (p *pull) run(ctx context.Context, platform oci.Platform, asked bool) (*Image, error) {

@@ -100,6 +100,8 @@ func (r *recorder) Message(text string) {
 	r.lines = append(r.lines, text)
 }
 
+func (r *recorder) Parts(string, [][2]int64) {}
+
 func (r *recorder) Update(id string, s ProgressState, _, _ int64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

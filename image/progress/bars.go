@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"fmt"
 	"io"
-	"strings"
 	"sync"
 	"time"
 
@@ -33,6 +32,7 @@ type bar struct {
 	id          string
 	state       State
 	done, total int64
+	parts       [][2]int64
 }
 
 func newBars(w io.Writer, size func() (int, int, error)) *bars {
@@ -70,6 +70,14 @@ func (b *bars) Update(id string, s State, done, total int64) {
 			defer b.mu.Unlock()
 			b.redraw()
 		})
+	}
+}
+
+func (b *bars) Parts(id string, have [][2]int64) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if l := b.byID[id]; l != nil {
+		l.parts = have
 	}
 }
 
@@ -158,12 +166,7 @@ func (l *bar) line(width int) string {
 		numbers := fmt.Sprintf("%s/%s", units.HumanSize(float64(done)), units.HumanSize(float64(l.total)))
 		room := min(50, width-len(head)-len(numbers)-5)
 		if room >= 10 {
-			full := int(int64(room) * done / l.total)
-			body := strings.Repeat("=", full)
-			if full < room {
-				body += ">" + strings.Repeat(" ", room-full-1)
-			}
-			head = fmt.Sprintf("%-26s[%s]", head, body)
+			head = fmt.Sprintf("%-26s[%s]", head, l.body(room, done))
 		}
 		head += " " + numbers
 	}
@@ -171,4 +174,23 @@ func (l *bar) line(width int) string {
 		head = head[:width]
 	}
 	return head
+}
+
+// body draws what has come in; of several parts each where it is.
+func (l *bar) body(room int, done int64) string {
+	parts := l.parts
+	if l.state != Downloading || len(parts) < 2 {
+		parts = [][2]int64{{0, done}}
+	}
+	columns := bytes.Repeat([]byte(" "), room)
+	for _, p := range parts {
+		from, to := int(int64(room)*p[0]/l.total), int(int64(room)*p[1]/l.total)
+		for i := max(from, 0); i < min(to, room); i++ {
+			columns[i] = '='
+		}
+		if to >= 0 && to < room && columns[to] == ' ' {
+			columns[to] = '>'
+		}
+	}
+	return string(columns)
 }

@@ -37,4 +37,6 @@ func (l *lines) Update(id string, s State, _, _ int64) {
 	fmt.Fprintf(l.w, "%s: %s\n", id, text)
 }
 
+func (l *lines) Parts(string, [][2]int64) {}
+
 func (l *lines) Close() {}

@@ -60,6 +60,9 @@ type Display interface {
 	// Update sets the state of the layer with the short id; done and total are
 	// bytes, total 0 when unknown.
 	Update(id string, s State, done, total int64)
+	// Parts says which ranges of a layer's bytes, each from and to, have come in
+	// when these are not just the first ones: it comes over several connections.
+	Parts(id string, have [][2]int64)
 	// Close draws the last state. Nothing may be shown after it.
 	Close()
 }

@@ -93,3 +93,19 @@ func TestBarsLimitDrawing(t *testing.T) {
 type countWriter struct{ n int }
 
 func (c *countWriter) Write(p []byte) (int, error) { c.n++; return len(p), nil }
+
+func TestBarsShowParts(t *testing.T) {
+	l := &bar{id: "0123456789ab", state: Downloading, done: 50, total: 100}
+	for want, parts := range map[string][][2]int64{
+		"[=====>    ]": nil, "[===>  ==> ]": {{0, 30}, {60, 80}}, "[=> ===>===]": {{0, 10}, {30, 60}, {70, 100}}, "[>         ]": {{0, 1}, {2, 5}},
+	} {
+		l.parts = parts
+		if got := "[" + l.body(10, l.done) + "]"; got != want {
+			t.Errorf("%v: %s, want %s", parts, got, want)
+		}
+	}
+	l.parts, l.state = [][2]int64{{0, 1}, {50, 60}}, Extracting
+	if got := l.body(10, 50); got != "=====>    " {
+		t.Errorf("extracting: %q", got)
+	}
+}

@@ -63,6 +63,13 @@ func (s *Store) Partial(ctx context.Context, d oci.Digest) (*Partial, error) {
 // File is the open file, of which only kept bytes mean something (Front, Missing).
 func (p *Partial) File() *os.File { return p.f }
 
+// Have returns the ranges that are there, in order, each from and to.
+func (p *Partial) Have() [][2]int64 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return ranges(p.have)
+}
+
 // Size is the number of bytes kept.
 func (p *Partial) Size() int64 {
 	p.mu.Lock()
