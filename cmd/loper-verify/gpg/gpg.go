@@ -99,7 +99,7 @@ func check(e *pgp.Entity, id uint64, message []byte, config *packet.Config) (*Si
 		return nil, err
 	}
 	if details.SignatureError != nil {
-		return nil, explain(e, details.SignatureError)
+		return nil, errors.Join(subkeyError(e, id, config), explain(e, details.SignatureError))
 	}
 	signature, by := details.Signature, details.SignedBy
 	if !details.IsVerified || signature == nil || by == nil || by.Entity != e || by.PublicKey.KeyId != id {
@@ -110,7 +110,7 @@ func check(e *pgp.Entity, id uint64, message []byte, config *packet.Config) (*Si
 		return nil, explain(e, err)
 	}
 	if _, ok := e.SigningKeyById(config.Now(), id, config); !ok {
-		return nil, fmt.Errorf("the key %X may not sign any more: it has expired or was revoked", by.PublicKey.Fingerprint)
+		return nil, errors.Join(subkeyError(e, id, config), fmt.Errorf("the key %X may not sign any more", by.PublicKey.Fingerprint))
 	}
 	signed := &Signed{Payload: payload, Fingerprint: fingerprint(e.PrimaryKey), Created: signature.CreationTime}
 	if !by.IsPrimary() {
@@ -175,6 +175,22 @@ func explain(e *pgp.Entity, err error) error {
 		return fmt.Errorf("the key %X is too weak: %s", e.PrimaryKey.Fingerprint, string(weak))
 	}
 	return fmt.Errorf("not a good signature of the key %X: %w", e.PrimaryKey.Fingerprint, err)
+}
+
+// subkeyError says what is wrong with the subkey of that id today, if anything is: the library tells only that no key fits.
+func subkeyError(e *pgp.Entity, id uint64, config *packet.Config) error {
+	for _, s := range e.Subkeys {
+		if s.PublicKey.KeyId != id {
+			continue
+		}
+		switch _, err := s.Verify(config.Now(), config); {
+		case errors.Is(err, pgperrors.ErrKeyRevoked):
+			return fmt.Errorf("the subkey %X is revoked", s.PublicKey.Fingerprint)
+		case errors.Is(err, pgperrors.ErrKeyExpired):
+			return fmt.Errorf("the subkey %X has expired", s.PublicKey.Fingerprint)
+		}
+	}
+	return nil
 }
 
 func fingerprint(k *packet.PublicKey) string {
