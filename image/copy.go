@@ -14,6 +14,7 @@ import (
 	"loper.run/image/oci"
 	"loper.run/image/reference"
 	"loper.run/image/registry"
+	"loper.run/image/trust"
 )
 
 // CopyOptions says what of an image is copied.
@@ -22,6 +23,8 @@ type CopyOptions struct {
 	Platform  string // os/arch[/variant] of the one that is copied otherwise; "" is the host's
 	Referrers bool   // signatures and whatever else refers to it, from registry to registry
 	Progress  Progress
+	// Trust is how strict to be about what comes into the store.
+	Trust trust.Options
 }
 
 // Copy copies an image between registries, archives and the store, without
@@ -57,7 +60,7 @@ func (s *Store) copyHere(ctx context.Context, from, to place, o CopyOptions) (oc
 	switch {
 	case from.here:
 	case from.form == "":
-		img, err := s.Pull(ctx, from.name, PullOptions{Platform: o.Platform, Progress: o.Progress})
+		img, err := s.Pull(ctx, from.name, PullOptions{Platform: o.Platform, Progress: o.Progress, Trust: o.Trust})
 		if err != nil {
 			return oci.Digest{}, err
 		}
@@ -76,7 +79,7 @@ func (s *Store) copyHere(ctx context.Context, from, to place, o CopyOptions) (oc
 			return oci.Digest{}, err
 		}
 		img.Names, a.Images = nil, []archive.Image{img}
-		loaded, err := s.Load(ctx, a, LoadOptions{Platform: o.Platform, Progress: o.Progress})
+		loaded, err := s.Load(ctx, a, LoadOptions{Platform: o.Platform, Progress: o.Progress, Trust: o.Trust})
 		if err != nil {
 			return oci.Digest{}, err
 		}

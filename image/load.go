@@ -10,6 +10,7 @@ import (
 	"loper.run/image/archive"
 	"loper.run/image/oci"
 	"loper.run/image/reference"
+	"loper.run/image/trust"
 )
 
 // LoadOptions says what to take of an archive and how to show it.
@@ -17,6 +18,9 @@ type LoadOptions struct {
 	// Platform is os/arch[/variant]; "" is the host's, or the only one there is.
 	Platform string
 	Progress Progress // nil is quiet; Load doesn't close it
+	// Trust is how strict to be about signatures, by what a policy says of the
+	// archive's transport and path.
+	Trust trust.Options
 }
 
 // Loaded is an image that came out of an archive.
@@ -53,6 +57,9 @@ func (s *Store) Load(ctx context.Context, a *archive.Archive, o LoadOptions) ([]
 		arr, err := load.resolve(img)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", label(img), err)
+		}
+		if err := load.decide(ctx, arr, o.Trust); err != nil {
+			return nil, err
 		}
 		all = append(all, arr)
 	}
@@ -94,6 +101,7 @@ type arrival struct {
 	manifest *oci.Manifest
 	image    *oci.Image
 	docs     []document // the manifest, the configuration, the indexes
+	verdict  trust.Verdict
 }
 
 // resolve reads the small documents of an image.
@@ -179,6 +187,9 @@ func (l *load) publish(arr *arrival) (Loaded, error) {
 	}
 	rec.Kept, rec.PulledAt = true, time.Now()
 	if err := l.s.files.PutImage(rec); err != nil {
+		return Loaded{}, err
+	}
+	if err := l.s.keepVerdict(&rec, arr.verdict); err != nil {
 		return Loaded{}, err
 	}
 	done := Loaded{ID: rec.ID}

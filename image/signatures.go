@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 
+	"loper.run/image/archive"
 	"loper.run/image/oci"
 	"loper.run/image/reference"
 	"loper.run/image/store"
@@ -46,6 +47,43 @@ func (p *pull) decide(ctx context.Context) error {
 	}
 	p.verdict = v
 	return nil
+}
+
+// decide asks whether an image of an archive may be used.
+func (l *load) decide(ctx context.Context, arr *arrival, o trust.Options) error {
+	img := trust.Image{Transport: transportOf(l.from.Form), Path: l.from.Path, Digests: []oci.Digest{arr.target}}
+	for _, doc := range arr.docs[min(2, len(arr.docs)):] {
+		img.Digests = appendNew(img.Digests, doc.digest)
+	}
+	img.Digests = appendNew(img.Digests, arr.docs[0].digest)
+	switch {
+	case len(arr.names) == 0:
+	case l.from.Form == archive.DockerArchive:
+		img.Ref = arr.names[0]
+	default:
+		img.Ref.Tag = arr.names[0].Tag
+	}
+	v, err := o.Decide(ctx, img, func(context.Context, trust.Forms) ([]trust.Signature, error) {
+		bodies, err := l.from.Signatures(64, 1<<20)
+		var all []trust.Signature
+		for _, body := range bodies {
+			all = append(all, trust.Signature{Form: trust.Simple, Body: body, Of: arr.target})
+		}
+		return all, err
+	})
+	arr.verdict = v
+	return err
+}
+
+// transportOf is the name of a form in a policy.
+func transportOf(f archive.Form) string {
+	switch f {
+	case archive.OCIDir:
+		return "oci"
+	case archive.DockerDir:
+		return "dir"
+	}
+	return string(f)
 }
 
 // stillGood takes over what was decided about the very image by that name when

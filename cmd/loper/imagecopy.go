@@ -14,6 +14,7 @@ func newImageCopy(c *cli) *cobra.Command {
 	var o image.CopyOptions
 	var quiet bool
 	var digestFile string
+	var signed trustFlags
 	cmd := &cobra.Command{
 		Use:   "copy [OPTIONS] SOURCE DESTINATION",
 		Short: "Copy an image between registries, archives and the store, as it is",
@@ -25,6 +26,9 @@ oci-archive:FILE[:NAME], docker-archive:FILE[:NAME] or dir:DIR.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			store, err := c.images()
 			if err != nil {
+				return err
+			}
+			if o.Trust, err = signed.options(); err != nil {
 				return err
 			}
 			if !quiet {
@@ -47,6 +51,7 @@ oci-archive:FILE[:NAME], docker-archive:FILE[:NAME] or dir:DIR.`,
 	f.BoolVarP(&o.All, "all", "a", false, "Copy all platforms of the image")
 	f.StringVar(&o.Platform, "platform", "", "Platform to copy of an image that has several, as in linux/arm64")
 	f.BoolVar(&o.Referrers, "referrers", false, "Copy signatures and whatever else refers to the image, too")
+	signed.add(f)
 	f.BoolVarP(&quiet, "quiet", "q", false, "Show no progress")
 	f.StringVar(&digestFile, "digestfile", "", "File to write the digest of the copy to")
 	return cmd

@@ -18,6 +18,7 @@ func newLoad(c *cli) *cobra.Command {
 	var input string
 	var quiet bool
 	var o image.LoadOptions
+	var signed trustFlags
 	cmd := &cobra.Command{
 		Use:   "load [OPTIONS]",
 		Short: "Load images from a file or standard input, as docker, podman or skopeo saved them",
@@ -37,6 +38,9 @@ func newLoad(c *cli) *cobra.Command {
 				defer display.Close()
 				o.Progress = display
 			}
+			if o.Trust, err = signed.options(); err != nil {
+				return err
+			}
 			loaded, err := store.Load(cmd.Context(), from, o)
 			for _, img := range loaded {
 				for _, name := range img.Names {
@@ -51,6 +55,7 @@ func newLoad(c *cli) *cobra.Command {
 	}
 	f := cmd.Flags()
 	f.StringVarP(&input, "input", "i", "", "File or directory to read, instead of standard input")
+	signed.add(f)
 	f.BoolVarP(&quiet, "quiet", "q", false, "Show no progress")
 	f.StringVar(&o.Platform, "platform", "", "Platform to load of an image that has several, as in linux/arm64")
 	return cmd

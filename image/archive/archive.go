@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 
 	"loper.run/image/oci"
 )
@@ -41,6 +42,12 @@ type Image struct {
 // Archive is an open archive.
 type Archive struct {
 	Images []Image
+	// Form is how it is laid out. The tar of a docker that writes an OCI layout
+	// too is a DockerArchive.
+	Form Form
+	// Path is where it is, absolute and without links; "" for what came through
+	// a pipe.
+	Path string
 
 	files files
 	// blobs are those that have no place of their own: of docker's classic form.
@@ -140,6 +147,7 @@ func (a *Archive) Small(d oci.Descriptor, limit int64) ([]byte, error) {
 // What is compressed, or cannot be read in any order, is first copied to a file
 // without a name below the directory temp, which is for nobody else.
 func Read(ctx context.Context, f *os.File, temp string) (*Archive, error) {
+	path := realPath(f)
 	f, err := seekable(ctx, f, temp)
 	if err != nil {
 		return nil, err
@@ -149,7 +157,16 @@ func Read(ctx context.Context, f *os.File, temp string) (*Archive, error) {
 		f.Close()
 		return nil, err
 	}
-	return recognize(ctx, t)
+	return recognize(ctx, t, path)
+}
+
+// realPath asks the kernel where an open file is.
+func realPath(f *os.File) string {
+	path, err := os.Readlink(fmt.Sprintf("/proc/self/fd/%d", f.Fd()))
+	if err != nil || !filepath.IsAbs(path) {
+		return ""
+	}
+	return path
 }
 
 // ReadDir opens an OCI layout, or a plain directory with one image.
@@ -158,20 +175,35 @@ func ReadDir(ctx context.Context, path string) (*Archive, error) {
 	if err != nil {
 		return nil, err
 	}
-	return recognize(ctx, d)
+	if f, err := d.root.Open("."); err == nil {
+		path = realPath(f)
+		f.Close()
+	}
+	return recognize(ctx, d, path)
 }
 
 // recognize finds out what the files are. An OCI layout comes first: it has the
 // digests of what docker's own list beside it only names.
-func recognize(ctx context.Context, from files) (*Archive, error) {
-	a := &Archive{files: from}
+func recognize(ctx context.Context, from files, path string) (*Archive, error) {
+	a := &Archive{files: from, Path: path}
+	_, dir := from.(*directory)
 	var err error
 	switch {
 	case has(from, "oci-layout"):
+		switch {
+		case dir:
+			a.Form = OCIDir
+		case has(from, "manifest.json"):
+			a.Form = DockerArchive
+		default:
+			a.Form = OCIArchive
+		}
 		err = a.readLayout()
 	case has(from, "version"):
+		a.Form = DockerDir
 		err = a.readPlain()
 	case has(from, "manifest.json"):
+		a.Form = DockerArchive
 		err = a.readDocker(ctx)
 	case has(from, "repositories"):
 		err = fmt.Errorf("%w that still is read: it was saved by a docker older than 1.10", ErrFormat)

@@ -1,7 +1,9 @@
 package archive
 
 import (
+	"errors"
 	"fmt"
+	"os"
 	"strings"
 
 	"loper.run/image/oci"
@@ -40,4 +42,23 @@ func (a *Archive) readPlain() error {
 	a.blobs, a.place = make(map[oci.Digest]Content), plainPlace
 	a.Images = []Image{{Target: a.remember(body, doc.MediaType)}}
 	return nil
+}
+
+// Signatures reads the simple signatures that lie beside the image of a plain
+// directory, at most so many of at most so many bytes each.
+func (a *Archive) Signatures(most int, limit int64) (all [][]byte, err error) {
+	if a.Form != DockerDir {
+		return nil, nil
+	}
+	for len(all) < most {
+		body, err := file(a.files, fmt.Sprintf("signature-%d", len(all)+1), limit)
+		if errors.Is(err, os.ErrNotExist) {
+			break
+		}
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, body)
+	}
+	return all, nil
 }
