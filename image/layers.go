@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"runtime"
 	"sort"
 	"sync"
@@ -84,7 +83,7 @@ func (l *layerPull) run(ctx context.Context) error {
 	free := sync.OnceFunc(l.lines.give)
 	defer free()
 	err := l.fromStore(ctx)
-	for try := 1; errors.Is(err, os.ErrNotExist); try++ {
+	for try := 1; err == errAbsent; try++ {
 		var resumed bool
 		resumed, err = l.once(ctx, free)
 		// What an earlier pull left may have rotted, a registry may give ranges
@@ -93,7 +92,7 @@ func (l *layerPull) run(ctx context.Context) error {
 		if errors.As(err, &mismatch) && ((resumed || l.split) && try == 1 || l.client.Distrust(l.desc.Digest)) {
 			l.alone = true
 			l.show.Update(l.id(), progress.Retrying, 0, 0)
-			err = os.ErrNotExist
+			err = errAbsent
 		}
 	}
 	switch {
@@ -106,8 +105,12 @@ func (l *layerPull) run(ctx context.Context) error {
 	return err
 }
 
-// fromStore unpacks a layer that is there as it came, but not unpacked. The
-// error is os.ErrNotExist when it has to be fetched.
+// errAbsent says that a layer has to be fetched. It is no error of a file: what
+// unpacking says of a layer's own files is another matter.
+var errAbsent = errors.New("the layer is not there")
+
+// fromStore unpacks a layer that is there as it came, but not unpacked, or
+// returns errAbsent.
 func (l *layerPull) fromStore(ctx context.Context) error {
 	blob, err := l.s.files.OpenBlob(l.desc.Digest)
 	if data, ok := l.desc.Embedded(); ok && err != nil {
@@ -117,11 +120,11 @@ func (l *layerPull) fromStore(ctx context.Context) error {
 		blob, err = l.s.files.OpenBlob(l.desc.Digest)
 	}
 	if err != nil {
-		return os.ErrNotExist
+		return errAbsent
 	}
 	defer blob.Close()
 	if st, err := blob.Stat(); err != nil || st.Size() != l.desc.Size {
-		return os.ErrNotExist
+		return errAbsent
 	}
 	staging, err := l.begin(ctx)
 	if err != nil {
@@ -133,7 +136,7 @@ func (l *layerPull) fromStore(ctx context.Context) error {
 	result, err := l.unpack(ctx, sp, new(atomic.Int64), staging)
 	var mismatch *oci.MismatchError
 	if errors.As(err, &mismatch) {
-		return os.ErrNotExist // a good one takes its place
+		return errAbsent // a good one takes its place
 	}
 	if err != nil {
 		return err

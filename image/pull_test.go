@@ -1,6 +1,7 @@
 package image
 
 import (
+	"archive/tar"
 	"bytes"
 	"errors"
 	"fmt"
@@ -139,11 +140,16 @@ func TestPullBadContent(t *testing.T) {
 		tar := files(t, map[string]string{name: "evil"})
 		return testLayer{tar, tar, ""}
 	}
+	var dangling bytes.Buffer
+	w := tar.NewWriter(&dangling)
+	w.WriteHeader(&tar.Header{Typeflag: tar.TypeLink, Name: "h", Linkname: "nothing"})
+	w.Close()
 	for name, test := range map[string]struct {
 		layer testLayer
 		fault func(f *fake)
 		words []string
 	}{
+		"no link target": {testLayer{dangling.Bytes(), dangling.Bytes(), ""}, nil, []string{"no such file"}},
 		"wrong digest":   {good, func(f *fake) { b := bytes.Clone(good.packed); b[1000] ^= 1; f.files[blobOf(good)] = b }, []string{"digest mismatch", oci.FromBytes(good.packed).String()}},
 		"wrong size":     {good, func(f *fake) { f.files[blobOf(good)] = append(bytes.Clone(good.packed), 'x') }, []string{"wrong size"}},
 		"truncated gzip": {truncated, nil, []string{"layer " + oci.FromBytes(truncated.packed).Short()}},
