@@ -17,15 +17,20 @@ var errNoPlatform = errors.New("no image")
 
 // resolve goes from the name to a manifest for the platform and its
 // configuration.
-func (p *pull) resolve(ctx context.Context, platform oci.Platform) error {
+func (p *pull) resolve(ctx context.Context, platform oci.Platform, asked bool) error {
 	top, err := p.top(ctx)
 	if err != nil {
 		return err
 	}
-	d := descent{p: p, platform: platform, left: maxLooked}
-	found, err := d.visit(ctx, top, nil, true)
-	if err != nil || found {
-		return err
+	wanted := []oci.Platform{platform}
+	if !asked {
+		wanted = append(wanted, oci.Able()) // what is made for more than any processor has
+	}
+	for _, w := range wanted {
+		d := descent{p: p, platform: w, left: maxLooked}
+		if found, err := d.visit(ctx, top, nil, true); err != nil || found {
+			return err
+		}
 	}
 	return fmt.Errorf("%w for the platform %s: there is %s", errNoPlatform, platform, top.doc.Index.Platforms())
 }

@@ -125,7 +125,7 @@ func (p *pull) run(ctx context.Context, platform oci.Platform, asked bool) (*Ima
 	if label == "" {
 		label = p.ref.Digest.String()
 	}
-	if err := p.resolve(ctx, platform); err != nil {
+	if err := p.resolve(ctx, platform, asked); err != nil {
 		return nil, err
 	}
 	p.show.Message(label + ": Pulling from " + p.ref.Path)

@@ -119,7 +119,7 @@ func (s *Store) Verify(ctx context.Context, name string, o PullOptions, who *tru
 	defer client.Close()
 	o.Trust.Observe = true
 	p := &pull{s: s, ref: ref, client: client, show: quiet{}, trust: o.Trust}
-	if err := p.resolve(ctx, platform); err != nil {
+	if err := p.resolve(ctx, platform, o.Platform != ""); err != nil {
 		return v, nil, fmt.Errorf("verify %s: %w", ref.Familiar(), err)
 	}
 	img := p.subject()

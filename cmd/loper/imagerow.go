@@ -17,6 +17,7 @@ type imageRow struct {
 	CreatedSince string
 	Digest       string
 	ID           string
+	Platform     string
 	Repository   string
 	SharedSize   string
 	Signer       string
@@ -27,7 +28,7 @@ type imageRow struct {
 }
 
 var imageHeader = imageRow{
-	Containers: "CONTAINERS", CreatedAt: "CREATED AT", CreatedSince: "CREATED", Digest: "DIGEST", ID: "IMAGE ID",
+	Containers: "CONTAINERS", CreatedAt: "CREATED AT", CreatedSince: "CREATED", Digest: "DIGEST", ID: "IMAGE ID", Platform: "PLATFORM",
 	Repository: "REPOSITORY", SharedSize: "SHARED SIZE", Signer: "SIGNED BY", Size: "SIZE", Tag: "TAG", UniqueSize: "UNIQUE SIZE", VirtualSize: "VIRTUAL SIZE",
 }
 
@@ -43,6 +44,9 @@ func imageRows(img *image.Image, patterns []string, digests, whole bool, now tim
 	}
 	row.VirtualSize = row.Size
 	row.Signer = signedBy(img, whole)
+	if img.Platform.Architecture != "" {
+		row.Platform = img.Platform.String()
+	}
 	digestOf := map[string]string{}
 	for _, d := range img.Digests {
 		repository, digest, _ := strings.Cut(d, "@")

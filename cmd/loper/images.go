@@ -2,11 +2,13 @@ package main
 
 import (
 	"runtime/debug"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"loper.run/image"
+	"loper.run/image/oci"
 )
 
 func newImages(c *cli) *cobra.Command {
@@ -34,11 +36,17 @@ func newImages(c *cli) *cobra.Command {
 			if err != nil {
 				return err
 			}
+			platforms := slices.ContainsFunc(found, isForeign)
 			l.Columns = func(r imageRow) []string {
+				columns := []string{r.Repository, r.Tag}
 				if digests {
-					return []string{r.Repository, r.Tag, r.Digest, r.ID, r.CreatedSince, r.Size, r.Signer}
+					columns = append(columns, r.Digest)
 				}
-				return []string{r.Repository, r.Tag, r.ID, r.CreatedSince, r.Size, r.Signer}
+				columns = append(columns, r.ID, r.CreatedSince, r.Size, r.Signer)
+				if platforms {
+					columns = append(columns, r.Platform)
+				}
+				return columns
 			}
 			var rows []imageRow
 			for _, img := range found {
@@ -58,6 +66,12 @@ func newImages(c *cli) *cobra.Command {
 	f.VarP(list(&words), "filter", "f", "Only images that match: dangling, label, reference, before, since")
 	listFormatFlag(cmd, &l.Format)
 	return cmd
+}
+
+// isForeign reports whether an image is for another platform than this machine's:
+// then the list says what each is for, as several may have one name.
+func isForeign(img *image.Image) bool {
+	return img.Platform.Architecture != "" && oci.Host().Fit(img.Platform) == 0
 }
 
 // filterImages lists the images that match, the newest first.
