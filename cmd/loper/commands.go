@@ -46,6 +46,8 @@ var commands = [...]entry{
 	{path: "export", build: newExport},
 	{path: "commit", build: newCommit},
 	{path: "diff", build: newDiff},
+	{path: "login", build: newLogin},
+	{path: "logout", build: newLogout},
 	{path: "info", build: newInfo},
 	{path: "version", build: newVersion},
 	{path: "completion", build: newCompletion},
@@ -113,6 +115,9 @@ var commands = [...]entry{
 	{path: "volume ls", build: newVolumeLs, aliases: "list"},
 	{path: "volume rm", build: newVolumeRm, aliases: "remove"},
 	{path: "volume prune", build: newVolumePrune},
+
+	{path: "registry", build: group("Look at registries")},
+	{path: "registry explain", build: newRegistryExplain},
 
 	{path: "system", build: group("Manage Loper")},
 	{path: "system info", build: newInfo},

@@ -88,11 +88,11 @@ func (e *endpoint) login(ctx context.Context, r *request, used string, challenge
 	for _, ch := range challenges {
 		switch {
 		case ch.scheme == "bearer" && header == "":
-			t, err := e.token(ctx, r.scopes(), ch, cred)
+			t, err := e.token(ctx, tokenRequest{challenge: ch, cred: cred, scopes: r.scopes()})
 			if err != nil {
 				return err
 			}
-			header = "Bearer " + t
+			header = "Bearer " + t.access
 		case ch.scheme == "basic" && header == "" && cred.Username != "":
 			header = basic(cred)
 		}
@@ -102,7 +102,7 @@ func (e *endpoint) login(ctx context.Context, r *request, used string, challenge
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.auth[key] = header
+	e.auth[key] = session{header, cred == Credential{}}
 	return nil
 }
 
@@ -110,57 +110,80 @@ func basic(cred Credential) string {
 	return "Basic " + base64.StdEncoding.EncodeToString([]byte(cred.Username+":"+cred.Password))
 }
 
-// token asks the registry's token server for what the scopes say. They are what
-// we need, not what the challenge says.
-func (e *endpoint) token(ctx context.Context, scopes []string, ch challenge, cred Credential) (string, error) {
-	if cred.RegistryToken != "" {
-		return cred.RegistryToken, nil
+// tokenRequest is what a token server is asked.
+type tokenRequest struct {
+	challenge challenge
+	cred      Credential
+	scopes    []string // what we need, not what the challenge says
+	offline   bool     // a token to keep in place of the password is welcome
+}
+
+// tokens is what a token server gives.
+type tokens struct{ access, refresh string }
+
+// token asks the registry's token server.
+func (e *endpoint) token(ctx context.Context, t tokenRequest) (tokens, error) {
+	if t.cred.RegistryToken != "" {
+		return tokens{access: t.cred.RegistryToken}, nil
 	}
-	realm, err := url.Parse(ch.params["realm"])
+	realm, err := url.Parse(t.challenge.params["realm"])
 	if err != nil || realm.Host == "" || realm.User != nil {
-		return "", fmt.Errorf("registry %s: its token server %.200q is no address", e.domain, ch.params["realm"])
+		return tokens{}, fmt.Errorf("registry %s: its token server %.200q is no address", e.domain, t.challenge.params["realm"])
 	}
 	local := isLoopback(realm.Hostname()) && isLoopback(e.base().Hostname())
 	if realm.Scheme != "https" && !(realm.Scheme == "http" && (local || e.lenient(realm.Host))) {
-		return "", fmt.Errorf("registry %s: its token server %s is refused: only HTTPS is safe for credentials", e.domain, origin(realm))
+		return tokens{}, fmt.Errorf("registry %s: its token server %s is refused: only HTTPS is safe for credentials", e.domain, origin(realm))
 	}
+	req, err := t.build(ctx, realm)
+	if err != nil {
+		return tokens{}, err
+	}
+	return e.askToken(req, t.cred == Credential{})
+}
+
+// build makes the request: by the token that is kept in place of a password
+// (OAuth 2), or by name and password or none.
+func (t *tokenRequest) build(ctx context.Context, realm *url.URL) (*http.Request, error) {
 	form := url.Values{}
-	if len(scopes) > 0 {
-		form["scope"] = scopes
-	}
-	if s := ch.params["service"]; s != "" {
+	if s := t.challenge.params["service"]; s != "" {
 		form.Set("service", s)
 	}
-	var req *http.Request
-	if cred.IdentityToken != "" {
+	if t.cred.IdentityToken != "" {
 		form.Set("grant_type", "refresh_token")
-		form.Set("refresh_token", cred.IdentityToken)
+		form.Set("refresh_token", t.cred.IdentityToken)
 		form.Set("client_id", "loper")
-		if len(scopes) > 0 {
-			form.Set("scope", strings.Join(scopes, " ")) // OAuth 2 has one parameter (RFC 6749, 3.3)
+		if len(t.scopes) > 0 {
+			form.Set("scope", strings.Join(t.scopes, " ")) // one parameter (RFC 6749, 3.3)
 		}
-		req, err = http.NewRequestWithContext(ctx, http.MethodPost, realm.String(), strings.NewReader(form.Encode()))
+		req, err := http.NewRequestWithContext(ctx, http.MethodPost, realm.String(), strings.NewReader(form.Encode()))
 		if err == nil {
 			req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 		}
-	} else {
-		query := realm.Query()
-		for k, v := range form {
-			query[k] = v
-		}
-		realm.RawQuery = query.Encode()
-		req, err = http.NewRequestWithContext(ctx, http.MethodGet, realm.String(), nil)
-		if err == nil && cred.Username != "" {
-			req.Header.Set("Authorization", basic(cred))
-		}
+		return req, err
 	}
-	if err != nil {
-		return "", err
+	if len(t.scopes) > 0 {
+		form["scope"] = t.scopes
 	}
-	return e.askToken(req, cred == Credential{})
+	if t.cred.Username != "" {
+		form.Set("account", t.cred.Username)
+	}
+	if t.offline {
+		form.Set("offline_token", "true")
+		form.Set("client_id", "loper")
+	}
+	query := realm.Query()
+	for k, v := range form {
+		query[k] = v
+	}
+	realm.RawQuery = query.Encode()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, realm.String(), nil)
+	if err == nil && t.cred.Username != "" {
+		req.Header.Set("Authorization", basic(t.cred))
+	}
+	return req, err
 }
 
-func (e *endpoint) askToken(req *http.Request, anonymous bool) (string, error) {
+func (e *endpoint) askToken(req *http.Request, anonymous bool) (tokens, error) {
 	// All of it is one small answer.
 	ctx, cancel := context.WithTimeout(req.Context(), 2*e.c.stall())
 	defer cancel()
@@ -171,35 +194,36 @@ func (e *endpoint) askToken(req *http.Request, anonymous bool) (string, error) {
 		// A private authority vouches for the whole site.
 		var err error
 		if rt, err = e.foreign.transport(req.URL.Host, e.certs.roots); err != nil {
-			return "", fmt.Errorf("token server %s: %w", origin(req.URL), err)
+			return tokens{}, fmt.Errorf("token server %s: %w", origin(req.URL), err)
 		}
 	}
 	// No redirects: the request may hold a password.
 	resp, err := rt.RoundTrip(req)
 	if err != nil {
-		return "", fmt.Errorf("token server %s: %w", origin(req.URL), err)
+		return tokens{}, fmt.Errorf("token server %s: %w", origin(req.URL), err)
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
-		return "", &StatusError{Op: "token", Host: req.URL.Host, Status: resp.StatusCode, Anonymous: anonymous, Retry: retryAfter(resp), Detail: detail(resp)}
+		return tokens{}, &StatusError{Op: "token", Host: req.URL.Host, Status: resp.StatusCode, Anonymous: anonymous, Retry: retryAfter(resp), Detail: detail(resp)}
 	}
 	body, err := io.ReadAll(io.LimitReader(resp.Body, 1<<20))
 	if err != nil {
-		return "", fmt.Errorf("token server %s: %w", origin(req.URL), err)
+		return tokens{}, fmt.Errorf("token server %s: %w", origin(req.URL), err)
 	}
 	var answer struct {
 		Token       string `json:"token"`
 		AccessToken string `json:"access_token"`
+		Refresh     string `json:"refresh_token"`
 	}
 	if err := json.Unmarshal(body, &answer); err != nil {
-		return "", fmt.Errorf("token server %s: decode its answer: %w", origin(req.URL), err)
+		return tokens{}, fmt.Errorf("token server %s: decode its answer: %w", origin(req.URL), err)
 	}
-	t := answer.Token
-	if t == "" {
-		t = answer.AccessToken
+	t := tokens{answer.Token, answer.Refresh}
+	if t.access == "" {
+		t.access = answer.AccessToken
 	}
-	if t == "" || strings.ContainsAny(t, "\r\n") {
-		return "", errors.New("token server " + origin(req.URL) + " sent no token")
+	if t.access == "" || strings.ContainsAny(t.access, "\r\n") {
+		return tokens{}, errors.New("token server " + origin(req.URL) + " sent no token")
 	}
 	return t, nil
 }

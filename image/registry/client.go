@@ -45,7 +45,7 @@ type Client struct {
 	conf   *conf.Config
 
 	mu        sync.Mutex
-	endpoints map[place]*endpoint
+	endpoints map[endpointKey]*endpoint
 	chains    map[string]*chain    // by repository
 	served    map[string][]*source // by "blobs/" and digest
 	warned    map[string]bool
@@ -62,7 +62,7 @@ func New(domain string) (*Client, error) {
 		return nil, err
 	}
 	return &Client{
-		domain: domain, conf: config, endpoints: make(map[place]*endpoint),
+		domain: domain, conf: config, endpoints: make(map[endpointKey]*endpoint),
 		chains: make(map[string]*chain), served: make(map[string][]*source), warned: make(map[string]bool),
 	}, nil
 }

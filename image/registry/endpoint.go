@@ -25,8 +25,8 @@ type endpoint struct {
 
 	logins  sync.Mutex // one login at a time: the others use what it gave
 	mu      sync.Mutex
-	scheme  string            // "" until it answered
-	auth    map[string]string // scopes -> Authorization header
+	scheme  string             // "" until it answered
+	auth    map[string]session // by scopes
 	reached bool
 }
 
@@ -42,7 +42,7 @@ func hostOfDomain(domain string) string {
 }
 
 func newEndpoint(c *Client, domain string, insecure bool) (*endpoint, error) {
-	e := &endpoint{c: c, domain: domain, host: hostOfDomain(domain), insecure: insecure, auth: make(map[string]string)}
+	e := &endpoint{c: c, domain: domain, host: hostOfDomain(domain), insecure: insecure, auth: make(map[string]session)}
 	var err error
 	if e.certs, err = loadCertificates(certificateDirs(e.host, c.CertDir)); err != nil {
 		return nil, fmt.Errorf("certificates of registry %s: %w", domain, err)
@@ -154,7 +154,13 @@ func (e *endpoint) send(ctx context.Context, base *url.URL, r request) (*http.Re
 func (e *endpoint) authorization(key string) string {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	return e.auth[key]
+	return e.auth[key].header
+}
+
+// session is what a login gave.
+type session struct {
+	header    string // Authorization
+	anonymous bool   // there was nothing to log in with
 }
 
 // bound adds what belongs to the registry to requests for its own origin only.

@@ -67,7 +67,8 @@ func (e *StatusError) Is(target error) bool {
 func (e *endpoint) statusError(r request, resp *http.Response) error {
 	defer resp.Body.Close()
 	e.mu.Lock()
-	anonymous := e.auth[r.key()] == ""
+	now := e.auth[r.key()]
+	anonymous := now.header == "" || now.anonymous
 	if resp.StatusCode == http.StatusUnauthorized {
 		delete(e.auth, r.key()) // whoever tries again logs in anew
 	}
@@ -138,6 +139,9 @@ func (e *endpoint) explain(err error) error {
 		return &wrapped{fmt.Sprintf("%sits certificate is signed by an unknown authority: put the authority's certificate into /etc/containers/certs.d/%s/ca.crt", prefix, e.host), err, false}
 	case errors.As(err, &hostname), errors.As(err, &invalid):
 		return fmt.Errorf("%sits certificate is not valid for it: %w", prefix, innermost(err))
+	case strings.Contains(err.Error(), "remote error: tls: "), strings.Contains(err.Error(), "http2: client conn could not be established"):
+		// After the handshake of TLS 1.3: net/http may not see why the other side went away.
+		return &wrapped{fmt.Sprintf("%sit ended the connection in the handshake (%v); if it wants a client's certificate, put NAME.cert and NAME.key into /etc/containers/certs.d/%s", prefix, innermost(err), e.host), err, false}
 	case errors.Is(err, http.ErrSchemeMismatch), errors.As(err, &record):
 		return &wrapped{prefix + "it speaks plain HTTP, which is used with loopback addresses only: give it a certificate, reach it through a tunnel on localhost, or set insecure = true for it in registries.conf", err, false}
 	case errors.Is(err, syscall.ECONNREFUSED):

@@ -14,8 +14,8 @@ import (
 	"loper.run/image/registry/conf"
 )
 
-// place tells endpoints apart.
-type place struct {
+// endpointKey tells endpoints apart.
+type endpointKey struct {
 	domain   string
 	insecure bool
 }
@@ -161,7 +161,7 @@ func links(config *conf.Config, name string, byDigest bool) ([]link, error) {
 // endpoint returns the one endpoint of a registry.
 func (c *Client) endpoint(domain string, insecure bool) (*endpoint, error) {
 	insecure = insecure || c.Insecure
-	key := place{domain, insecure}
+	key := endpointKey{domain, insecure}
 	if e := c.endpoints[key]; e != nil {
 		return e, nil
 	}

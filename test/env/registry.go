@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"testing"
 	"time"
 )
 
@@ -19,6 +20,9 @@ type Registry struct {
 	User string // of basic authentication, empty without
 	Pass string
 
+	scheme string // "" is http
+	client *http.Client
+
 	cmd   *exec.Cmd
 	stdin io.Closer
 }
@@ -26,8 +30,54 @@ type Registry struct {
 // passwordHash is the bcrypt hash of "secret", which the registry asks of user "tester" when it has authentication.
 const passwordHash = "$2y$04$GG2Q1eXNmfG90gKtJ6.IJ.GeOfQdiyDzw7oBsJESkAsToj2F.UGBy"
 
+// RegistryOptions says what a registry asks of its clients.
+type RegistryOptions struct {
+	Basic        bool       // user tester with password secret
+	Tokens       *Tokens    // a token of that server
+	Authority    *Authority // HTTPS, with a certificate of it
+	Certificates bool       // the client's certificate, of the same authority
+}
+
 // StartRegistry starts a registry that keeps its blobs below dir; auth asks for user tester with password secret.
 func StartRegistry(dir string, auth bool) (*Registry, error) {
+	return startRegistry(dir, RegistryOptions{Basic: auth}, "", http.DefaultClient)
+}
+
+// NewRegistry starts a registry that ends with the test.
+func NewRegistry(t testing.TB, o RegistryOptions) *Registry {
+	t.Helper()
+	Need(t, "docker-registry")
+	dir, client, config := t.TempDir(), http.DefaultClient, ""
+	if o.Authority != nil {
+		cert, key := o.Authority.Issue(t)
+		for name, body := range map[string][]byte{"cert.pem": cert, "key.pem": key, "ca.pem": o.Authority.PEM} {
+			if err := os.WriteFile(filepath.Join(dir, name), body, 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		config = fmt.Sprintf("  tls:\n    certificate: %[1]s/cert.pem\n    key: %[1]s/key.pem\n", dir)
+		if o.Certificates {
+			config += fmt.Sprintf("    clientcas: [%s/ca.pem]\n", dir)
+		}
+		client = o.Authority.Client(t)
+	}
+	if o.Tokens != nil {
+		bundle := filepath.Join(dir, "bundle.pem")
+		if err := os.WriteFile(bundle, o.Tokens.ca.PEM, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		config += fmt.Sprintf("auth:\n  token: {realm: '%s', service: '%s', issuer: '%s', rootcertbundle: %s}\n", o.Tokens.Realm(), o.Tokens.Service, o.Tokens.Issuer, bundle)
+	}
+	r, err := startRegistry(dir, o, config, client)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(r.Stop)
+	return r
+}
+
+// startRegistry starts one; more is the rest of its configuration, which begins within http.
+func startRegistry(dir string, o RegistryOptions, more string, client *http.Client) (*Registry, error) {
 	program, err := exec.LookPath("docker-registry")
 	if err != nil {
 		return nil, fmt.Errorf("needs the program docker-registry")
@@ -36,9 +86,12 @@ func StartRegistry(dir string, auth bool) (*Registry, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &Registry{Addr: addr}
-	config := fmt.Sprintf("version: 0.1\nlog: {level: error, accesslog: {disabled: true}}\nstorage:\n  filesystem: {rootdirectory: %s}\n  delete: {enabled: true}\nhttp:\n  addr: %s\n", filepath.Join(dir, "data"), addr)
-	if auth {
+	r := &Registry{Addr: addr, client: client, scheme: "http"}
+	if o.Authority != nil {
+		r.scheme = "https"
+	}
+	config := fmt.Sprintf("version: 0.1\nlog: {level: error, accesslog: {disabled: true}}\nstorage:\n  filesystem: {rootdirectory: %s}\n  delete: {enabled: true}\nhttp:\n  addr: %s\n", filepath.Join(dir, "data"), addr) + more
+	if o.Basic {
 		r.User, r.Pass = "tester", "secret"
 		htpasswd := filepath.Join(dir, "htpasswd")
 		if err := os.WriteFile(htpasswd, []byte("tester:"+passwordHash+"\n"), 0o600); err != nil {
@@ -71,7 +124,7 @@ func StartRegistry(dir string, auth bool) (*Registry, error) {
 		return nil, err
 	}
 	for range 200 {
-		if res, err := http.Get("http://" + addr + "/v2/"); err == nil {
+		if res, err := client.Get(r.scheme + "://" + addr + "/v2/"); err == nil {
 			res.Body.Close()
 			return r, nil
 		}
@@ -159,7 +212,11 @@ func (r *Registry) putBlob(repo string, b Blob) error {
 }
 
 func (r *Registry) do(method, path, mediaType string, body []byte) (*http.Response, error) {
-	req, err := http.NewRequest(method, "http://"+r.Addr+path, bytes.NewReader(body))
+	scheme, client := r.scheme, r.client
+	if client == nil {
+		scheme, client = "http", http.DefaultClient
+	}
+	req, err := http.NewRequest(method, scheme+"://"+r.Addr+path, bytes.NewReader(body))
 	if err != nil {
 		return nil, err
 	}
@@ -169,7 +226,7 @@ func (r *Registry) do(method, path, mediaType string, body []byte) (*http.Respon
 	if r.User != "" {
 		req.SetBasicAuth(r.User, r.Pass)
 	}
-	return http.DefaultClient.Do(req)
+	return client.Do(req)
 }
 
 func expect(res *http.Response, status int) error {
