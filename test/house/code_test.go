@@ -157,7 +157,7 @@ var excused = map[string]string{
 	"runtime/cgroup os.ReadFile":                  "the host's own cgroup and kernel files, by paths that no container makes",
 	"image/layer/sys.go os.ReadFile":              "/proc/self/status",
 	"cmd/lope/state.go user.LookupId":             "the host's name of a user of the host, who made the container, for people to read",
-	"image/registry/credentials.go exec.LookPath": "a credential helper that the user's own configuration names",
+	"image/registry/helper.go exec.LookPath": "a credential helper that the user's own configuration names",
 	"image/trust/verifier.go exec.LookPath":       "loper-verify, by its name, from the user's own PATH",
 	"container/gather.go filepath.EvalSymlinks":   "the engine's own directories, to be hidden in a container of the host's root",
 }
