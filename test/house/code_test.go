@@ -144,22 +144,22 @@ var bannedCalls = []struct {
 
 // excused are uses, in a file or a directory, that do not touch what the ban is about.
 var excused = map[string]string{
-	"launch/shed.go os.ReadFile":                  "/proc/self, in the parent",
-	"runtime/host.go os.ReadFile":                 "/sys, before there is a container",
-	"runtime/lock.go os.MkdirAll":                 "the runtime's own state directory, which no container sees",
-	"runtime/lock.go os.WriteFile":                "the runtime's own state directory",
-	"runtime/lock.go os.RemoveAll":                "the runtime's own state directory",
-	"runtime/criustreams.go os.ReadFile":          "/proc of a container's process",
-	"runtime/restore.go os.ReadFile":              "/proc of criu",
-	"runtime/signal.go os.RemoveAll":              "the runtime's own state directory",
-	"runtime/starting.go os.RemoveAll":            "the runtime's own state directory",
-	"runtime/state.go os.ReadFile":                "the runtime's own state directory, and the bundle's config.json",
-	"runtime/cgroup os.ReadFile":                  "the host's own cgroup and kernel files, by paths that no container makes",
-	"image/layer/sys.go os.ReadFile":              "/proc/self/status",
-	"cmd/lope/state.go user.LookupId":             "the host's name of a user of the host, who made the container, for people to read",
-	"image/registry/helper.go exec.LookPath": "a credential helper that the user's own configuration names",
-	"image/trust/verifier.go exec.LookPath":       "loper-verify, by its name, from the user's own PATH",
-	"container/gather.go filepath.EvalSymlinks":   "the engine's own directories, to be hidden in a container of the host's root",
+	"launch/shed.go os.ReadFile":                "/proc/self, in the parent",
+	"runtime/host.go os.ReadFile":               "/sys, before there is a container",
+	"runtime/lock.go os.MkdirAll":               "the runtime's own state directory, which no container sees",
+	"runtime/lock.go os.WriteFile":              "the runtime's own state directory",
+	"runtime/lock.go os.RemoveAll":              "the runtime's own state directory",
+	"runtime/criustreams.go os.ReadFile":        "/proc of a container's process",
+	"runtime/restore.go os.ReadFile":            "/proc of criu",
+	"runtime/signal.go os.RemoveAll":            "the runtime's own state directory",
+	"runtime/starting.go os.RemoveAll":          "the runtime's own state directory",
+	"runtime/state.go os.ReadFile":              "the runtime's own state directory, and the bundle's config.json",
+	"runtime/cgroup os.ReadFile":                "the host's own cgroup and kernel files, by paths that no container makes",
+	"image/layer/sys.go os.ReadFile":            "/proc/self/status",
+	"cmd/lope/state.go user.LookupId":           "the host's name of a user of the host, who made the container, for people to read",
+	"image/registry/helper.go exec.LookPath":    "a credential helper that the user's own configuration names",
+	"image/trust/verifier.go exec.LookPath":     "loper-verify, by its name, from the user's own PATH",
+	"container/gather.go filepath.EvalSymlinks": "the engine's own directories, to be hidden in a container of the host's root",
 }
 
 func TestBannedCalls(t *testing.T) {
