@@ -71,8 +71,8 @@ func scalar(s string, key bool) (text string, quoted bool, rest string, err erro
 		quoted = true
 	} else if key {
 		i := strings.Index(s+" ", ": ")
-		if i < 0 {
-			i = strings.Index(s, ":\t")
+		if tab := strings.Index(s, ":\t"); tab >= 0 && (i < 0 || tab < i) {
+			i = tab
 		}
 		if i < 0 {
 			return "", false, "", fmt.Errorf("%.40q is no key with a colon", s)

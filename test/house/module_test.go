@@ -36,6 +36,7 @@ var direct = map[string]string{
 	"github.com/google/go-cmp":               "differences that a person can read",
 	"github.com/google/go-containerregistry": "a registry in memory",
 	"github.com/rogpeppe/go-internal":        "scenario tests of the commands",
+	"go.yaml.in/yaml/v3":                     "registries.d: the oracle that our reader is compared with",
 }
 
 func goMod(t *testing.T) string {
