@@ -218,7 +218,9 @@ func (p *pull) present() bool {
 func (p *pull) publish() error {
 	id := p.manifest.Config.Digest
 	rec, err := p.s.files.Image(id)
-	if p.fresh {
+	if !p.fresh {
+		p.s.files.Touch(id)
+	} else {
 		if rec, err = p.record(id); err == nil {
 			rec.Signer = p.verdict.Signer()
 			err = p.s.files.PutImage(rec)

@@ -117,6 +117,7 @@ type removal struct {
 	mine  []reference.Reference // all its names
 	gone  []reference.Reference // those it loses
 	last  bool                  // it is deleted
+	stays bool                  // but when somebody came to need it, only loses its names
 	check func() error          // nobody needs it
 }
 
@@ -141,7 +142,8 @@ func (s *Store) planRemoval(name string, ids []oci.Digest, force bool, users fun
 			return nil, err
 		}
 		if r.last {
-			if err := r.check(); err != nil && (!force || byID(name, id)) {
+			r.stays = force && !byID(name, id)
+			if err := r.check(); err != nil && !r.stays {
 				return nil, err
 			} else if err != nil {
 				r.last = false
@@ -156,11 +158,17 @@ func (s *Store) planRemoval(name string, ids []oci.Digest, force bool, users fun
 func (s *Store) carryOut(plan []removal, only bool) (untagged, deleted []string, err error) {
 	var lost []reference.Reference
 	for _, r := range plan {
+		var err error
+		if r.last {
+			err = s.files.DeleteImage(context.Background(), r.id, r.check)
+		}
+		if _, inUse := errors.AsType[*InUseError](err); inUse && r.stays {
+			r.last, err = false, nil
+		}
 		switch {
+		case err != nil:
+			return nil, deleted, err
 		case r.last:
-			if err := s.files.DeleteImage(context.Background(), r.id, r.check); err != nil {
-				return nil, deleted, err
-			}
 			deleted = append(deleted, r.id.String())
 			lost = append(lost, r.mine...)
 		case only:
@@ -225,7 +233,7 @@ func (s *Store) doomed(name string, id oci.Digest, mine []reference.Reference, f
 			repos[r.Name()] = true
 		}
 		if len(repos) > 1 && !force {
-			return nil, false, fmt.Errorf("image %s has names in several repositories: remove them by name, or all with force", short(id))
+			return nil, false, fmt.Errorf("conflict: unable to delete %s (must be forced) - image is referenced in multiple repositories", short(id))
 		}
 		return mine, true, nil
 	}

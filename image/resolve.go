@@ -267,12 +267,15 @@ func (s *Store) List() ([]*Image, error) {
 }
 
 // Lock keeps an image from being removed until unlock is called: Remove waits
-// for it.
+// for it. It notes that the image was used.
 func (s *Store) Lock(img *Image) (unlock func(), err error) {
 	if img.Builtin == Host {
 		return func() {}, nil
 	}
 	unlock, err = s.files.LockImage(img.ID)
+	if err == nil {
+		s.files.Touch(img.ID)
+	}
 	if err != nil && isNotExist(err) {
 		err = notFound(img.ID.Short())
 	}

@@ -45,7 +45,7 @@ func TestTagAndRemove(t *testing.T) {
 		t.Errorf("List: %+v, %v", list, err)
 	}
 	_, _, err = s.Remove(img.ID.Short(), false, nil)
-	wantError(t, err, "several repositories")
+	wantError(t, err, "multiple repositories")
 	if un, del, err := s.Remove("other:two", false, nil); err != nil || len(un) != 1 || un[0] != "other:two" || del != nil {
 		t.Errorf("untag: %v %v %v", un, del, err)
 	}

@@ -65,7 +65,11 @@ func (c *cli) pullImage(ctx context.Context, store *image.Store, name string, o 
 		defer display.Close()
 		o.Progress = display
 	}
-	return store.Pull(ctx, name, o)
+	img, err := store.Pull(ctx, name, o)
+	if err == nil {
+		c.keepWithin(ctx, img.ID)
+	}
+	return img, err
 }
 
 // choose asks on the terminal which of several names is meant.

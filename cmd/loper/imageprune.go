@@ -14,6 +14,9 @@ func newImagePrune(c *cli) *cobra.Command {
 			if all {
 				warning = "This will remove all images without at least one container associated to them."
 			}
+			if p.keep > 0 {
+				warning = "This will remove the images and packed layers that were used longest ago, until the rest fits."
+			}
 			if ok, err := p.begin(warning, "until"); !ok {
 				return err
 			}
@@ -28,6 +31,7 @@ func newImagePrune(c *cli) *cobra.Command {
 		},
 	}
 	p.flags(cmd)
+	p.budgetFlag(cmd)
 	cmd.Flags().BoolVarP(&all, "all", "a", false, "All images without containers, not only those without a tag, and unfinished downloads")
 	return cmd
 }

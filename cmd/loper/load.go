@@ -11,6 +11,7 @@ import (
 
 	"loper.run/image"
 	"loper.run/image/archive"
+	"loper.run/image/oci"
 	"loper.run/image/progress"
 )
 
@@ -41,6 +42,7 @@ func newLoad(c *cli) *cobra.Command {
 			if o.Trust, err = signed.options(); err != nil {
 				return err
 			}
+			var ids []oci.Digest
 			loaded, err := store.Load(cmd.Context(), from, o)
 			for _, img := range loaded {
 				for _, name := range img.Names {
@@ -49,7 +51,9 @@ func newLoad(c *cli) *cobra.Command {
 				if len(img.Names) == 0 {
 					fmt.Fprintln(c.out, "Loaded image ID: "+img.ID.String())
 				}
+				ids = append(ids, img.ID)
 			}
+			c.keepWithin(cmd.Context(), ids...)
 			return err
 		},
 	}

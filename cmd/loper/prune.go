@@ -20,6 +20,7 @@ type pruning struct {
 	c       *cli
 	force   bool
 	dryRun  bool
+	keep    int64    // of --keep-storage; 0: no budget
 	words   []string // of --filter
 	filters filters
 	until   time.Time
@@ -106,12 +107,38 @@ func (p *pruning) volumes(ctx context.Context, e *container.Engine, all bool, go
 	return err
 }
 
+// budgetFlag adds docker's word for a budget.
+func (p *pruning) budgetFlag(cmd *cobra.Command) {
+	cmd.Flags().Var(value{"bytes", func(word string) (err error) {
+		if p.keep, err = units.FromHumanSize(word); err == nil && p.keep <= 0 {
+			err = fmt.Errorf("'%s' is no size", word)
+		}
+		return err
+	}}, "keep-storage", "Only remove until the images take no more than this: what was used longest ago goes first")
+}
+
+// shrink removes images until they are within the budget.
+func (p *pruning) shrink(ctx context.Context, e *container.Engine, gone []string) error {
+	done, err := e.Images.Shrink(ctx, image.Budget{Bytes: p.keep, DryRun: p.dryRun, Users: func(id oci.Digest) []string { return e.UsersBeside(id.String(), gone) }})
+	p.pruned(done)
+	return err
+}
+
 func (p *pruning) images(ctx context.Context, e *container.Engine, all, downloads bool, gone []string) error {
+	if p.keep > 0 {
+		return p.shrink(ctx, e, gone)
+	}
 	o := image.Prune{All: all, DryRun: p.dryRun, Partials: downloads, Beside: gone, Users: func(id oci.Digest) []string { return e.UsersBeside(id.String(), gone) }}
 	if !p.until.IsZero() || p.filters["label"] != nil || p.filters["label!"] != nil {
 		o.Match = func(img *image.Image) bool { return p.matches(img.Created, img.Config.Labels) }
 	}
 	done, err := e.Images.Prune(ctx, o)
+	p.pruned(done)
+	return err
+}
+
+// pruned tells what became of images.
+func (p *pruning) pruned(done image.Pruned) {
 	if done.Damaged != nil {
 		p.c.warn("%s (see 'loper system check')", oneLine(done.Damaged.Error()))
 	}
@@ -123,5 +150,4 @@ func (p *pruning) images(ctx context.Context, e *container.Engine, all, download
 		lines = append(lines, "deleted: "+id)
 	}
 	p.told("Images", lines, done.Space)
-	return err
 }

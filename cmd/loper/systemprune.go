@@ -18,7 +18,9 @@ func newSystemPrune(c *cli) *cobra.Command {
 			if volumes {
 				warning += "  - all anonymous volumes not used by at least one container\n"
 			}
-			if all {
+			if p.keep > 0 {
+				warning += "  - the images and packed layers that were used longest ago, until the rest fits\n"
+			} else if all {
 				warning += "  - all images without at least one container associated to them\n"
 			} else {
 				warning += "  - all dangling images\n"
@@ -57,6 +59,7 @@ func newSystemPrune(c *cli) *cobra.Command {
 		},
 	}
 	p.flags(cmd)
+	p.budgetFlag(cmd)
 	cmd.Flags().BoolVarP(&all, "all", "a", false, "All images without containers, not only those without a tag")
 	cmd.Flags().BoolVar(&volumes, "volumes", false, "Anonymous volumes as well")
 	return cmd

@@ -3,11 +3,13 @@ package store
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 
 	"loper.run/image/oci"
+	"loper.run/internal/flock"
 	"loper.run/internal/tree"
 )
 
@@ -51,6 +53,31 @@ func (s *Store) PartsOf(img Image) []string {
 		parts = append(parts, part(layerDir, d))
 	}
 	return parts
+}
+
+// PackedPart is the part of a layer as it came.
+func (s *Store) PackedPart(d oci.Digest) string { return part(blobDir, d) }
+
+// DropPacked removes layers as they came, which can be fetched again. The error
+// is ErrBusy while anybody is inside Use.
+func (s *Store) DropPacked(list []oci.Digest) error {
+	if len(list) == 0 {
+		return nil
+	}
+	lock, err := flock.TryExclusive(s.path("lock"))
+	if errors.Is(err, flock.ErrHeld) {
+		return ErrBusy
+	}
+	if err != nil {
+		return fmt.Errorf("drop packed layers: %w", err)
+	}
+	defer lock.Close()
+	for _, d := range list {
+		if _, err := s.removeBlob(d); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return fmt.Errorf("drop packed layers: %w", err)
+		}
+	}
+	return nil
 }
 
 // Unneeded returns the parts that a Collect would remove if the images that
