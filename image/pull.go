@@ -2,6 +2,7 @@ package image
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -141,7 +142,8 @@ func (p *pull) run(ctx context.Context, platform oci.Platform, asked bool) (*Ima
 			return nil, err
 		}
 	}
-	if err := p.publish(); err != nil {
+	img, err := p.published()
+	if err != nil {
 		return nil, err
 	}
 	p.show.Message("Digest: " + p.target.String())
@@ -150,7 +152,23 @@ func (p *pull) run(ctx context.Context, platform oci.Platform, asked bool) (*Ima
 	} else {
 		p.show.Message("Status: Image is up to date for " + p.ref.Familiar())
 	}
-	return p.s.loadNamed(p.manifest.Config.Digest)
+	return img, nil
+}
+
+// published publishes the image and returns it as it is now. Somebody may
+// remove its record or its names meanwhile, but not what it is made of, so that
+// it can be published again.
+func (p *pull) published() (img *Image, err error) {
+	for range 20 {
+		if err = p.publish(); err == nil {
+			img, err = p.s.loadNamed(p.manifest.Config.Digest)
+		}
+		if !isNotExist(err) && !errors.Is(err, ErrNotFound) {
+			break
+		}
+		p.fresh = true
+	}
+	return img, err
 }
 
 // named fetches what the name stands for. A digest never changes its meaning,

@@ -44,7 +44,10 @@ func (s *Store) Tag(source, target string) error {
 		}
 	}
 	n.Name = ref.WithDefaultTag().String()
-	return s.files.SetName(n)
+	if err = s.files.SetName(n); isNotExist(err) {
+		return notFound(source) // it was removed in this moment
+	}
+	return err
 }
 
 // InUseError says that containers need an image.
@@ -166,6 +169,8 @@ func (s *Store) carryOut(plan []removal, only bool) (untagged, deleted []string,
 			r.last, err = false, nil
 		}
 		switch {
+		case isNotExist(err):
+			return nil, deleted, notFound(r.id.Short()) // somebody else was faster
 		case err != nil:
 			return nil, deleted, err
 		case r.last:

@@ -34,7 +34,10 @@ func (c *cli) acquire(ctx context.Context, store *image.Store, name string, n *c
 	if n.pull != "always" || isBuiltin(name) {
 		img, err := store.FindFor(name, n.platform)
 		if err == nil {
-			return img, store.Allow(ctx, img, options)
+			if err = store.Allow(ctx, img, options); err == nil || store.Has(img.ID) {
+				return img, err
+			}
+			err = image.ErrNotFound // removed in this moment
 		}
 		if !errors.Is(err, image.ErrNotFound) {
 			return nil, err
