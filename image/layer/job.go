@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"runtime"
+	"runtime/debug"
 	"sync"
 
 	"loper.run/image/oci"
@@ -32,6 +33,7 @@ const (
 )
 
 func (j job) work() error {
+	debug.SetGCPercent(400) // of the few megabytes that are in use
 	file := os.NewFile(confine.Dir+1, "layer")
 	// It stays open: the filter refuses to change what has its number, and that
 	// must not become a directory's.

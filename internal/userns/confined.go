@@ -46,7 +46,7 @@ func confined() (n namespaces, err error) {
 // fewer takes namespaces away after a start failed, and reports whether it is
 // worth another try. A user who has several ids can't do without.
 func (n *namespaces) fewer(err error) bool {
-	if !errors.Is(err, unix.EPERM) && !errors.Is(err, unix.ENOSPC) && !errors.Is(err, unix.EUSERS) && !errors.Is(err, unix.EINVAL) {
+	if !errors.Is(err, unix.EPERM) && !errors.Is(err, unix.EACCES) && !errors.Is(err, unix.ENOSPC) && !errors.Is(err, unix.EUSERS) && !errors.Is(err, unix.EINVAL) {
 		return false
 	}
 	switch {
