@@ -41,10 +41,8 @@ func (c *Container) Commit(ctx context.Context, o CommitOptions) (oci.Digest, er
 	if args, err := c.args(); err == nil {
 		r.CreatedBy = strings.Join(args, " ")
 	}
-	for _, line := range o.Changes {
-		if err := image.Change(&r.Config, line); err != nil {
-			return oci.Digest{}, err
-		}
+	if err := image.Change(&r.Config, o.Changes...); err != nil {
+		return oci.Digest{}, err
 	}
 	st, err := c.Status()
 	if err != nil {

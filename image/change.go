@@ -14,11 +14,36 @@ import (
 	"loper.run/image/oci"
 )
 
-// Change applies one instruction of a Dockerfile that is about how an image is
-// run, such as "ENV A=b" or `CMD ["sh"]`.
-func Change(c *oci.ImageConfig, line string) error {
-	word, rest, _ := strings.Cut(strings.TrimSpace(line), " ")
-	word, rest = strings.ToUpper(word), strings.TrimSpace(rest)
+// Change applies instructions of a Dockerfile that are about how an image is run,
+// such as "ENV A=b" or `CMD ["sh"]`. As there, a new ENTRYPOINT takes a CMD away
+// that was meant for another.
+func Change(c *oci.ImageConfig, lines ...string) error {
+	commanded := false
+	for _, line := range lines {
+		if err := change(c, line); err != nil {
+			return err
+		}
+		switch instruction(line) {
+		case "CMD":
+			commanded = true
+		case "ENTRYPOINT":
+			if !commanded {
+				c.Cmd = nil
+			}
+		}
+	}
+	return nil
+}
+
+func instruction(line string) string {
+	word, _, _ := strings.Cut(strings.TrimSpace(line), " ")
+	return strings.ToUpper(word)
+}
+
+func change(c *oci.ImageConfig, line string) error {
+	word := instruction(line)
+	_, rest, _ := strings.Cut(strings.TrimSpace(line), " ")
+	rest = strings.TrimSpace(rest)
 	apply := changes(word)
 	if apply == nil {
 		return fmt.Errorf("change %.100q: %q is not CMD, ENTRYPOINT, ENV, EXPOSE, HEALTHCHECK, LABEL, ONBUILD, STOPSIGNAL, USER, VOLUME or WORKDIR", line, word)

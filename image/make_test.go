@@ -147,7 +147,7 @@ func TestMakeUponAnImage(t *testing.T) {
 
 func TestChange(t *testing.T) {
 	base := func() oci.ImageConfig {
-		return oci.ImageConfig{Env: []string{"PATH=/bin", "A=1"}, WorkingDir: "/srv", Labels: map[string]string{"k": "old"}}
+		return oci.ImageConfig{Env: []string{"PATH=/bin", "A=1"}, Cmd: []string{"old"}, WorkingDir: "/srv", Labels: map[string]string{"k": "old"}}
 	}
 	for _, test := range []struct {
 		lines []string
@@ -155,7 +155,8 @@ func TestChange(t *testing.T) {
 	}{
 		{[]string{`CMD ["a", "b c"]`}, func(c *oci.ImageConfig) { c.Cmd = []string{"a", "b c"} }},
 		{[]string{`cmd echo $A`}, func(c *oci.ImageConfig) { c.Cmd = []string{"/bin/sh", "-c", "echo $A"} }},
-		{[]string{`ENTRYPOINT ["/x"]`}, func(c *oci.ImageConfig) { c.Entrypoint = []string{"/x"} }},
+		{[]string{`ENTRYPOINT ["/x"]`}, func(c *oci.ImageConfig) { c.Entrypoint, c.Cmd = []string{"/x"}, nil }},
+		{[]string{`CMD ["y"]`, `entrypoint ["/x"]`}, func(c *oci.ImageConfig) { c.Entrypoint, c.Cmd = []string{"/x"}, []string{"y"} }},
 		{[]string{`ENV PATH=$PATH:/x B="b c" C='$A' D=a\ b`}, func(c *oci.ImageConfig) { c.Env = []string{"PATH=/bin:/x", "A=1", "B=b c", "C=1", "D=a b"} }},
 		{[]string{`ENV A two words`}, func(c *oci.ImageConfig) { c.Env = []string{"PATH=/bin", "A=two words"} }},
 		{[]string{`EXPOSE 80 53/UDP 8000-8002/tcp`}, func(c *oci.ImageConfig) {
@@ -174,10 +175,8 @@ func TestChange(t *testing.T) {
 		{[]string{`HEALTHCHECK NONE`}, func(c *oci.ImageConfig) { c.Healthcheck = &oci.Healthcheck{Test: []string{"NONE"}} }},
 	} {
 		got, want := base(), base()
-		for _, line := range test.lines {
-			if err := Change(&got, line); err != nil {
-				t.Errorf("%s: %v", line, err)
-			}
+		if err := Change(&got, test.lines...); err != nil {
+			t.Errorf("%v: %v", test.lines, err)
 		}
 		test.want(&want)
 		if diff := cmp.Diff(want, got); diff != "" {

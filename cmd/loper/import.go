@@ -32,7 +32,7 @@ func newImport(c *cli) *cobra.Command {
 			if r.Platform, err = oci.ParsePlatform(platform); err != nil {
 				return fmt.Errorf("--platform: %w", err)
 			}
-			if err := applyChanges(&r.Config, changes); err != nil {
+			if err := image.Change(&r.Config, changes...); err != nil {
 				return err
 			}
 			if r.Created, _, err = buildTime(); err != nil {
@@ -60,16 +60,6 @@ func newImport(c *cli) *cobra.Command {
 	f.StringVarP(&message, "message", "m", "", "Set the comment in the image's history")
 	f.StringVar(&platform, "platform", "", "Platform of the image, as in linux/arm64")
 	return cmd
-}
-
-// applyChanges applies the instructions of --change.
-func applyChanges(config *oci.ImageConfig, changes []string) error {
-	for _, line := range changes {
-		if err := image.Change(config, line); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // buildTime is when an image is made: now, or what SOURCE_DATE_EPOCH says, which
