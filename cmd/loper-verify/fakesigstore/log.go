@@ -23,7 +23,7 @@ type Entry struct {
 	Time  time.Time
 	Index int64
 	LogID []byte
-	SET   []byte // the log's promise: its signature of all the above
+	SET   []byte // the log's promise: its signature of all the above; the second version has no time and no promise
 
 	Checkpoint string // a signed note of the tree's head
 	RootHash   []byte
@@ -60,10 +60,33 @@ func (s *Sigstore) Append(body []byte, at time.Time) (*Entry, error) {
 	if e.SET, err = sign(s.logKey, canonical(e.payload())); err != nil {
 		return nil, err
 	}
-	const origin = "log.example"
-	text := fmt.Sprintf("%s - 1\n1\n%s\n", origin, base64.StdEncoding.EncodeToString(e.RootHash))
+	e.Checkpoint, err = s.checkpoint(logName+" - 1", e.RootHash)
+	return e, err
+}
+
+// logName is the host of the log's address.
+const logName = "log.example"
+
+// checkpoint is the signed head of a tree with one leaf.
+func (s *Sigstore) checkpoint(origin string, rootHash []byte) (string, error) {
+	id := keyID(&s.logKey.PublicKey)
+	text := fmt.Sprintf("%s\n1\n%s\n", origin, base64.StdEncoding.EncodeToString(rootHash))
 	signature, err := sign(s.logKey, []byte(text))
-	e.Checkpoint = fmt.Sprintf("%s\n\u2014 %s %s\n", text, origin, base64.StdEncoding.EncodeToString(append(id[:4:4], signature...)))
+	return fmt.Sprintf("%s\n\u2014 %s %s\n", text, logName, base64.StdEncoding.EncodeToString(append(id[:4], signature...))), err
+}
+
+// AppendV2 makes an entry of the log's second version, which signs no times and promises nothing, but proves: that the
+// certificate signed what has this digest.
+func (s *Sigstore) AppendV2(digest, signature []byte, signer *x509.Certificate) (*Entry, error) {
+	id := keyID(&s.logKey.PublicKey)
+	e := &Entry{LogID: id[:], Body: canonical(map[string]any{"apiVersion": "0.0.2", "kind": "hashedrekord", "spec": map[string]any{"hashedRekordV002": map[string]any{
+		"data":      map[string]any{"algorithm": "SHA2_256", "digest": digest},
+		"signature": map[string]any{"content": signature, "verifier": map[string]any{"keyDetails": "PKIX_ECDSA_P256_SHA_256", "x509Certificate": map[string]any{"rawBytes": signer.Raw}}},
+	}}})}
+	leaf := sha256.Sum256(append([]byte{0}, e.Body...))
+	e.RootHash = leaf[:]
+	var err error
+	e.Checkpoint, err = s.checkpoint(logName, e.RootHash)
 	return e, err
 }
 

@@ -64,6 +64,30 @@ func (s *Signer) MessageBundle(version string, data []byte) (*protobundle.Bundle
 	return b, nil
 }
 
+// MessageBundleV2 is a bundle that signs data, with an entry of the log's second version and a timestamp of now.
+func (s *Signer) MessageBundleV2(data []byte) (*protobundle.Bundle, error) {
+	signature, err := sign(s.Key, data)
+	if err != nil {
+		return nil, err
+	}
+	digest := sha256.Sum256(data)
+	logged, err := s.Sigstore.AppendV2(digest[:], signature, s.Certificate)
+	if err != nil {
+		return nil, err
+	}
+	stamp, err := s.Sigstore.Timestamp(signature)
+	if err != nil {
+		return nil, err
+	}
+	b := s.bundle("0.3", logged)
+	b.Content = &protobundle.Bundle_MessageSignature{MessageSignature: &protocommon.MessageSignature{
+		MessageDigest: &protocommon.HashOutput{Algorithm: protocommon.HashAlgorithm_SHA2_256, Digest: digest[:]}, Signature: signature}}
+	b.VerificationMaterial.TlogEntries[0].IntegratedTime = 0
+	b.VerificationMaterial.TlogEntries[0].InclusionPromise = nil
+	b.VerificationMaterial.TimestampVerificationData = &protobundle.TimestampVerificationData{Rfc3161Timestamps: []*protocommon.RFC3161SignedTimestamp{{SignedTimestamp: stamp}}}
+	return b, nil
+}
+
 // StatementBundle is a bundle of version "0.1" to "0.3" with a statement about an image.
 func (s *Signer) StatementBundle(version, predicateType, digest string) (*protobundle.Bundle, error) {
 	const payloadType = "application/vnd.in-toto+json"

@@ -165,6 +165,40 @@ func TestTimestampInsteadOfLog(t *testing.T) {
 	refused(t, "a timestamp of another signature", w.root(t, fakesigstore.Services{Timestamps: true}), s, digest, Identity{}, "timestamp")
 }
 
+// The log's second version signs no times: a timestamp authority does.
+func TestSecondLog(t *testing.T) {
+	w := newWorld(t)
+	now := w.sign(t, fakesigstore.Leaf{Issuer: issuer, Emails: []string{who}, From: time.Now().Add(-time.Minute)})
+	b, err := now.MessageBundleV2([]byte(manifest))
+	if err != nil {
+		t.Fatal(err)
+	}
+	both := w.root(t, fakesigstore.Services{Log: true, CT: true, Timestamps: true})
+	if _, err := Verify(both, asBundle(b), digest, Identity{Issuer: issuer, SAN: who}); err != nil {
+		t.Error(err)
+	}
+	refused(t, "a root without the authority", w.root(t, logAndCT), asBundle(b), digest, Identity{}, "threshold not met")
+	stamps := b.VerificationMaterial.TimestampVerificationData
+	b.VerificationMaterial.TimestampVerificationData = nil
+	refused(t, "no timestamp", both, asBundle(b), digest, Identity{}, "threshold not met")
+	b.VerificationMaterial.TimestampVerificationData = stamps
+	b.VerificationMaterial.TlogEntries[0].IntegratedTime = now.At.Unix()
+	if _, err := Verify(w.root(t, logAndCT), asBundle(b), digest, Identity{}); err == nil {
+		t.Error("a time that nobody signed is taken")
+	}
+	late, err := w.signer.MessageBundleV2([]byte(manifest)) // its certificate ended 50 minutes ago
+	if err != nil {
+		t.Fatal(err)
+	}
+	refused(t, "signed after the certificate's end", both, asBundle(late), digest, Identity{}, "leaf certificate verification failed")
+	other, err := newWorld(t).signer.MessageBundleV2([]byte(manifest))
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.VerificationMaterial.TlogEntries[0].InclusionProof = other.VerificationMaterial.TlogEntries[0].InclusionProof
+	refused(t, "another log's proof", both, asBundle(b), digest, Identity{}, "failed to verify log inclusion")
+}
+
 func refused(t *testing.T, name string, r Root, s Signature, of string, want Identity, says string) {
 	t.Helper()
 	t.Run(name, func(t *testing.T) {
