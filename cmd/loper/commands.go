@@ -49,6 +49,7 @@ var commands = [...]entry{
 	{path: "diff", build: newDiff},
 	{path: "login", build: newLogin},
 	{path: "logout", build: newLogout},
+	{path: "search", build: newSearch},
 	{path: "info", build: newInfo},
 	{path: "version", build: newVersion},
 	{path: "completion", build: newCompletion},

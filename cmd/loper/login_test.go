@@ -168,3 +168,20 @@ nick = "bad.test/nick"
 	p.does(0, "", []string{"registry", "explain", "--format", "json", "nick"}, `"Blocked": true`)
 	p.does(1, "", []string{"registry", "explain", "Not:A:Name"}, "invalid image name")
 }
+
+func TestSearch(t *testing.T) {
+	reg := env.NewRegistry(t, env.RegistryOptions{})
+	img := env.NewImage(env.RunConfig{}, env.Gzipped(env.Tar(env.File{Name: "a"})))
+	for _, name := range []string{"team/tool:1", "team/tool:2", "team/other:1"} {
+		if _, err := reg.Push(img, name); err != nil {
+			t.Fatal(err)
+		}
+	}
+	p := newPerson(t)
+	p.does(0, "", []string{"search", reg.Addr + "/tool"}, "NAME ", "DESCRIPTION   STARS     OFFICIAL\n", reg.Addr+"/team/tool ")
+	p.does(0, "", []string{"search", "--format", "{{.Name}} {{.StarCount}}", "--limit", "1", reg.Addr + "/"}, reg.Addr+"/team/other 0\n")
+	p.does(0, "", []string{"search", "--list-tags", reg.Addr + "/team/tool"}, "NAME ", "TAG\n", "1\n", "2\n")
+	p.does(1, "", []string{"search", "--list-tags", reg.Addr + "/team/none"}, "search "+reg.Addr+"/team/none", "not found")
+	p.does(1, "", []string{"search", "--limit", "0", reg.Addr + "/x"}, "from 1 to 10000")
+	p.does(1, "", []string{"search", "--filter", "colour=red", reg.Addr + "/x"}, "invalid filter 'colour'")
+}

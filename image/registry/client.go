@@ -61,10 +61,9 @@ func New(domain string) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Client{
-		domain: domain, conf: config, endpoints: make(map[endpointKey]*endpoint),
-		chains: make(map[string]*chain), served: make(map[string][]*source), warned: make(map[string]bool),
-	}, nil
+	c := (&Client{conf: config}).fields()
+	c.domain = domain
+	return c, nil
 }
 
 // Close drops idle connections.

@@ -15,7 +15,7 @@ import (
 type request struct {
 	method  string // "" is GET
 	path    string // repository, for the scope of its token
-	what    string // below the repository, such as manifests/latest; without one below /v2/
+	what    string // below the repository, such as manifests/latest; without one below /v2/, or whole
 	query   string // encoded
 	accept  []string
 	header  http.Header // further ones
@@ -37,7 +37,10 @@ type request struct {
 
 // scopes is what a token has to be good for, one an element.
 func (r *request) scopes() []string {
-	if r.path == "" {
+	switch {
+	case r.what == "_catalog":
+		return []string{"registry:catalog:*"}
+	case r.path == "":
 		return nil
 	}
 	actions := r.actions
@@ -81,6 +84,9 @@ func (r *request) build(ctx context.Context, base *url.URL) (*http.Request, erro
 		method = http.MethodGet
 	}
 	to := base.String() + "/v2/" + r.String()
+	if strings.HasPrefix(r.what, "/") {
+		to = base.String() + r.what
+	}
 	if r.query != "" {
 		to += "?" + r.query
 	}
