@@ -60,6 +60,7 @@ type listener struct {
 	most      Limits
 	algorithm oci.Algorithm
 	progress  func(int64)
+	ending    func() // the report is there, and the worker about to end
 	out       outcome
 }
 
@@ -94,6 +95,9 @@ func (l *listener) report(r io.Reader, size uint64) error {
 	text := make([]byte, size)
 	if _, err := io.ReadFull(r, text); err != nil {
 		return fmt.Errorf("%w: %w", errNonsense, err)
+	}
+	if l.ending != nil {
+		l.ending()
 	}
 	if n, _ := io.ReadFull(r, make([]byte, 1)); n > 0 {
 		return fmt.Errorf("%w: it goes on after its end", errNonsense)

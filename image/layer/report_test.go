@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -29,6 +30,7 @@ var lies = []struct {
 	{"a report that is cut", "no sense", func(w *bytes.Buffer) { number(w, last|100); w.WriteString("{") }},
 	{"no JSON", "no sense", func(w *bytes.Buffer) { say(w, "hello") }},
 	{"a report too many", "no sense", func(w *bytes.Buffer) { tell(w, outcome{Result: good()}); w.WriteString("more") }},
+	{"no end", "does not end", func(w *bytes.Buffer) { tell(w, outcome{Result: good()}) }},
 	{"no digest", "no success", func(w *bytes.Buffer) { tell(w, outcome{}) }},
 	{"a digest of another kind", "no success", func(w *bytes.Buffer) {
 		tell(w, outcome{Result: Result{DiffID: oci.FromHash(oci.SHA512, oci.SHA512.New())}})
@@ -100,6 +102,9 @@ func liar(args []string) error {
 			var w bytes.Buffer
 			l.say(&w)
 			_, err := os.Stdout.Write(w.Bytes())
+			if l.name == "no end" {
+				time.Sleep(time.Hour)
+			}
 			return err
 		}
 	}
@@ -108,7 +113,12 @@ func liar(args []string) error {
 
 func TestLyingWorker(t *testing.T) {
 	needRoot(t)
+	defer func(d time.Duration) { patience = d }(patience)
 	for _, l := range lies {
+		patience = time.Minute
+		if l.name == "no end" {
+			patience = 50 * time.Millisecond
+		}
 		base := t.TempDir()
 		root, outside := filepath.Join(base, "root"), filepath.Join(base, "outside")
 		for _, dir := range []string{root, outside, filepath.Join(root, "dir")} {

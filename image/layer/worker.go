@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -68,6 +69,9 @@ func UnpackFile(ctx context.Context, dir *os.File, src Source, o Options) (Resul
 	return r, nil
 }
 
+// patience is how long a worker may take to end after its report.
+var patience = time.Minute
+
 func unpackFile(ctx context.Context, worker string, dir *os.File, src Source, o Options) (Result, error) {
 	if src.Algorithm == 0 {
 		src.Algorithm = oci.SHA256
@@ -110,6 +114,10 @@ func unpackFile(ctx context.Context, worker string, dir *os.File, src Source, o 
 		}
 	}()
 	l := listener{most: o.Limits.or(), algorithm: src.Algorithm, progress: src.Progress}
+	l.ending = func() {
+		late := time.AfterFunc(patience, func() { cancel(fmt.Errorf("%w: the worker does not end", errNonsense)) })
+		context.AfterFunc(ctx, func() { late.Stop() })
+	}
 	heard := make(chan error, 1)
 	go func() {
 		err := l.listen(told)
