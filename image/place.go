@@ -74,10 +74,13 @@ func (p place) open(ctx context.Context, temp string) (*archive.Archive, error) 
 func (p place) image(a *archive.Archive) (archive.Image, error) {
 	var names []string
 	for _, img := range a.Images {
-		if p.name == "" && len(a.Images) == 1 || p.name != "" && slices.ContainsFunc(img.Names, p.means) {
+		tag := img.Target.Annotations["org.opencontainers.image.ref.name"] // in a layout often nothing but that
+		if p.name == "" && len(a.Images) == 1 || p.name != "" && (tag == p.name || slices.ContainsFunc(img.Names, p.means)) {
 			return img, nil
 		}
-		names = append(names, img.Names...)
+		if names = append(names, img.Names...); len(img.Names) == 0 && tag != "" {
+			names = append(names, tag)
+		}
 	}
 	if p.name == "" {
 		return archive.Image{}, fmt.Errorf("%.300s has several images: name one of %.300s", p.text, strings.Join(names, ", "))
