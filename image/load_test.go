@@ -272,8 +272,8 @@ func TestLoadBadContent(t *testing.T) {
 	wantNothing(t, s)
 }
 
-// A layer that was made here can lose its packed form, and gets it again; one
-// from elsewhere is missed.
+// A layer that lost its packed form gets it again: one that was made here by
+// packing it, one from elsewhere from there, as long as that is there.
 func TestPackedLayerIsMadeAgain(t *testing.T) {
 	f, s := newFake(t), open(t)
 	f.image(t, "latest", oci.Host(), gz(t, "a", "foreign"))
@@ -306,6 +306,11 @@ func TestPackedLayerIsMadeAgain(t *testing.T) {
 		t.Error("it is not kept")
 	}
 	drop(0)
+	if _, err := saveFile(t, s, archive.OCIArchive, "", "made"); err != nil {
+		t.Errorf("the layer that its registry has: %v", err)
+	}
+	drop(0)
+	f.Close()
 	_, err = saveFile(t, s, archive.OCIArchive, "", "made")
 	wantError(t, err, rec.Packed[0].Short(), "again")
 }

@@ -12,18 +12,48 @@ import (
 )
 
 // packedLayer opens a layer of an image as its manifest lists it. The bytes are
-// not verified. One that was dropped is made anew of the unpacked layers, if
-// that leads to the very same bytes, as it does with layers that were made here.
+// not verified. One that was dropped is fetched again from where it came, or
+// made anew of the unpacked layers, if that leads to the very same bytes, as it
+// does with layers that were made here.
 func (s *Store) packedLayer(ctx context.Context, w *whole, i int) (*os.File, error) {
 	desc := w.manifest.Layers[i]
 	f, err := s.files.OpenBlob(desc.Digest)
 	if err == nil || !isNotExist(err) {
 		return f, err
 	}
-	if err := s.repack(ctx, w, i); err != nil {
-		return nil, fmt.Errorf("layer %s is not in the store as it came: %w: pull or load the image again", desc.Digest.Short(), err)
+	if err := s.refetch(ctx, desc); err != nil {
+		if s.repack(ctx, w, i) != nil {
+			return nil, err
+		}
 	}
 	return s.files.OpenBlob(desc.Digest)
+}
+
+// refetch brings a layer back from a registry that it came from.
+func (s *Store) refetch(ctx context.Context, desc oci.Descriptor) error {
+	from := &local{s: s, show: quiet{}}
+	defer from.close()
+	body, err := from.fetch(ctx, desc, 0)
+	if err != nil {
+		return err
+	}
+	defer body.Close()
+	in, err := s.files.Incoming()
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	h := desc.Digest.Hash()
+	if _, err := io.Copy(io.MultiWriter(in.File, h), io.LimitReader(body, desc.Size+1)); err != nil {
+		return err
+	}
+	if err := desc.Digest.Verify(h); err != nil {
+		return err
+	}
+	if err := in.Sync(); err != nil {
+		return err
+	}
+	return in.Publish(desc.Digest)
 }
 
 func (s *Store) repack(ctx context.Context, w *whole, i int) error {
