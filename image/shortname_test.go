@@ -116,3 +116,28 @@ func TestPullWithALyingMirror(t *testing.T) {
 		t.Errorf("%+v, %v", got, err)
 	}
 }
+
+// What is here by Docker's reading of its name needs no configuration, which may
+// be broken then; whoever asks a registry is told.
+func TestLocalNamesNeedNoConfiguration(t *testing.T) {
+	fake := env.NewFaulty(t)
+	name := fake.Put(env.NewImage(env.RunConfig{}, env.Gzipped(env.Tar(env.File{Name: "a", UID: os.Getuid(), GID: os.Getgid()}))), "tool:latest")
+	registries(t, "")
+	s := open(t)
+	if _, err := s.Pull(t.Context(), name, PullOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Tag(name, "local"); err != nil {
+		t.Fatal(err)
+	}
+	registries(t, "= broken")
+	for _, n := range []string{name, "local", "docker.io/library/local:latest"} {
+		if _, err := s.Find(n); err != nil {
+			t.Errorf("%s: %v", n, err)
+		}
+	}
+	_, err := s.Find("nothing")
+	wantError(t, err, "registries.conf, line 1")
+	_, err = s.Pull(t.Context(), name, PullOptions{})
+	wantError(t, err, "registries.conf, line 1")
+}

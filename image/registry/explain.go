@@ -90,16 +90,17 @@ func explainName(config *conf.Config, ref reference.Reference) (ExplainedName, e
 	}
 	ref = ref.WithDefaultTag()
 	n := ExplainedName{Reference: ref.String()}
-	if t := config.Find(n.Reference); t != nil {
+	if t := config.Find(ref.Name()); t != nil {
 		if n.Table, n.Prefix, n.Blocked = t.Where(), t.Prefix, t.Blocked; n.Blocked {
 			return n, nil
 		}
 	}
-	links, err := links(config, n.Reference, !ref.Digest.IsZero())
+	links, err := links(config, ref.Name(), !ref.Digest.IsZero())
 	if err != nil {
 		return n, err
 	}
 	for _, l := range links {
+		l.ref.Tag, l.ref.Digest = ref.Tag, ref.Digest
 		e, err := explainEndpoint(l)
 		if err != nil {
 			return n, err

@@ -73,14 +73,8 @@ func (c *Client) sources(r *request) ([]*source, error) {
 	// What follows the manifest comes from where that came from.
 	ch := c.chains[r.path]
 	if ch == nil || !byDigest {
-		suffix := ""
-		if manifest && byDigest {
-			suffix = "@" + name
-		} else if manifest {
-			suffix = ":" + name
-		}
 		var err error
-		if ch, err = c.newChain(r.path, suffix, byDigest); err != nil {
+		if ch, err = c.newChain(r.path, byDigest); err != nil {
 			return nil, err
 		}
 		c.chains[r.path] = ch
@@ -105,8 +99,8 @@ func blocked(name string, table *conf.Registry) error {
 }
 
 // newChain follows registries.conf from a name to endpoints.
-func (c *Client) newChain(path, suffix string, byDigest bool) (*chain, error) {
-	links, err := links(c.conf, c.domain+"/"+path+suffix, byDigest)
+func (c *Client) newChain(path string, byDigest bool) (*chain, error) {
+	links, err := links(c.conf, c.domain+"/"+path, byDigest)
 	if err != nil {
 		return nil, err
 	}
@@ -129,8 +123,9 @@ type link struct {
 	line     int // of the table in its file
 }
 
-// links lists where registries.conf says that an image may be had, in the order
-// to ask. A blocked one is an error.
+// links lists where registries.conf says that the images of a repository may be
+// had, in the order to ask. A blocked one is an error. As with Podman, tags and
+// digests don't count as parts of the name.
 func links(config *conf.Config, name string, byDigest bool) ([]link, error) {
 	table := config.Find(name)
 	if table == nil {

@@ -214,7 +214,7 @@ func TestBlocked(t *testing.T) {
 	dir := configure(t, fmt.Sprintf("[[registry]]\nlocation = '%s/bad'\nblocked = true\n", primary))
 	c := client(t, primary)
 	_, _, _, err := c.Manifest(t.Context(), ref(t, primary+"/bad/a"))
-	wantError(t, err, primary+"/bad/a:latest is blocked by", filepath.Join(dir, "containers/registries.conf")+", line 1", `prefix "`+primary+`/bad"`)
+	wantError(t, err, primary+"/bad/a is blocked by", filepath.Join(dir, "containers/registries.conf")+", line 1", `prefix "`+primary+`/bad"`)
 	_, err = c.do(t.Context(), request{path: "bad/a", what: "blobs/uploads/", method: http.MethodPost, actions: "pull,push"})
 	wantError(t, err, "is blocked by")
 	if n.Load() != 0 {
@@ -327,5 +327,5 @@ func TestBusyMirrorOfADownRegistry(t *testing.T) {
 func TestRewriteToNonsense(t *testing.T) {
 	configure(t, "[[registry]]\nprefix = 'example.test'\nlocation = 'example.test/UPPER'\n")
 	_, _, _, err := client(t, "example.test").Manifest(t.Context(), reference.Reference{Domain: "example.test", Path: "a", Tag: "1"})
-	wantError(t, err, "registries.conf, line 1 leads from example.test/a:1 to example.test/UPPER/a:1", "lowercase")
+	wantError(t, err, "registries.conf, line 1 leads from example.test/a to example.test/UPPER/a", "lowercase")
 }
