@@ -70,3 +70,27 @@ func TestCommitSaveLoad(t *testing.T) {
 		}
 	})
 }
+
+// The same work makes the same image, whoever does it.
+func TestCommitIsReproducible(t *testing.T) {
+	img, err := env.Busybox()
+	if err != nil {
+		t.Skip(err)
+	}
+	base := pushed(t, "archive:same", func() (*env.Image, error) { return img, nil })
+	ids := map[string]string{}
+	for name, e := range map[string]*engine{"root": asRoot(t), "root again": asRoot(t), "user": asUser(t, true)} {
+		e.environ = append(e.environ, "SOURCE_DATE_EPOCH=1000000000")
+		e.must("pull", "-q", base)
+		files := "for f in b a d c; do echo $f > /etc/$f; done"
+		if name == "root again" {
+			files = "for f in d c a; do echo $f > /etc/$f; done; echo b > /etc/b" // in another order
+		}
+		e.must("run", "--name", "c", base, "sh", "-c", files+"; chown 7:8 /etc/c; ln /etc/d /e; rm /etc/group; ln -s x /l; mkfifo /p")
+		e.must("commit", "-c", "CMD true", "c", "made")
+		ids[name] = e.must("inspect", "--format", "{{json .RootFS.Layers}}", "made")
+	}
+	if ids["root"] != ids["root again"] || ids["root"] != ids["user"] || ids["root"] == "" {
+		t.Errorf("layers differ: %v", ids)
+	}
+}
