@@ -20,6 +20,10 @@ import (
 // that its registry does not have.
 var ErrNotFound = errors.New("no such image")
 
+// ErrBusy is matched by errors about what has to wait until nobody else uses the
+// store.
+var ErrBusy = store.ErrBusy
+
 // Progress shows a pull under way; see package progress.
 type Progress = progress.Display
 

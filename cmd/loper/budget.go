@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/docker/go-units"
@@ -11,7 +12,11 @@ import (
 	"loper.run/internal/config"
 )
 
-// keepWithin removes what was used longest ago when the images have come to take
+// dedupeFrom is the size in bytes from which files are worth it after each pull.
+const dedupeFrom = 64 << 10
+
+// keepWithin makes files of different layers be kept once, and removes what was
+// used longest ago, when the configuration says so and the images have come to take
 // more than the configuration allows. Images just come stay. Nothing fails for it.
 func (c *cli) keepWithin(ctx context.Context, come ...oci.Digest) {
 	settings, err := config.Load()
@@ -19,11 +24,20 @@ func (c *cli) keepWithin(ctx context.Context, come ...oci.Digest) {
 		c.warn("%v", err)
 		return
 	}
-	if settings.Image.KeepStorage == 0 {
+	way := settings.Image.Dedupe
+	if settings.Image.KeepStorage == 0 && !way.Reflink() && !way.Hardlink() {
 		return
 	}
 	e, err := c.engine()
 	if err != nil {
+		return
+	}
+	if way.Reflink() || way.Hardlink() {
+		if _, err := e.Images.Dedupe(ctx, way.Hardlink(), dedupeFrom); err != nil && !errors.Is(err, image.ErrBusy) {
+			c.warn("%v", err)
+		}
+	}
+	if settings.Image.KeepStorage == 0 {
 		return
 	}
 	done, err := e.Images.Shrink(ctx, image.Budget{Bytes: int64(settings.Image.KeepStorage), Keep: come, Users: func(id oci.Digest) []string { return e.UsersOf(id.String()) }})

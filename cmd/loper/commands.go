@@ -125,6 +125,7 @@ var commands = [...]entry{
 	{path: "system", build: group("Manage Loper")},
 	{path: "system info", build: newInfo},
 	{path: "system check", build: newSystemCheck},
+	{path: "system dedupe", build: newSystemDedupe},
 	{path: "system df", build: newSystemDf},
 	{path: "system prune", build: newSystemPrune},
 }

@@ -15,6 +15,7 @@ import (
 const (
 	recordWorker  = "tree-record"
 	measureWorker = "tree-measure"
+	shareWorker   = "tree-share"
 )
 
 // Workers registers what is done inside an ordinary user's user namespace. Call
@@ -22,6 +23,17 @@ const (
 func Workers() {
 	userns.Register(recordWorker, func(args []string) error {
 		return Record(os.NewFile(3, "tree"), os.Stdout, len(args) == 1 && args[0] == "contents")
+	})
+	userns.Register(shareWorker, func(args []string) error {
+		var o Share
+		if len(args) != 1 || json.Unmarshal([]byte(args[0]), &o) != nil {
+			return errors.New("want what to share")
+		}
+		done, err := ShareFiles(os.NewFile(3, "tree"), o)
+		if err != nil {
+			return err
+		}
+		return json.NewEncoder(os.Stdout).Encode(done)
 	})
 	userns.Register(measureWorker, func(args []string) error {
 		depth := map[string]int{}
@@ -82,6 +94,27 @@ func MeasureMapped(ctx context.Context, dir *os.File, depth map[string]int) (map
 	}
 	parts := map[string]Usage{}
 	return parts, json.Unmarshal(out.Bytes(), &parts)
+}
+
+// ShareMapped is ShareFiles for the owner of trees whose files may be of his
+// other ids.
+func ShareMapped(ctx context.Context, dir *os.File, o Share) (done Shared, err error) {
+	inside, err := mapped()
+	if err != nil {
+		return done, err
+	}
+	if !inside {
+		return ShareFiles(dir, o)
+	}
+	args, err := json.Marshal(o)
+	if err != nil {
+		return done, err
+	}
+	var out bytes.Buffer
+	if err := work(ctx, shareWorker, []string{string(args)}, dir, &out); err != nil {
+		return done, err
+	}
+	return done, json.Unmarshal(out.Bytes(), &done)
 }
 
 // work runs a worker upon dir and copies what it says to w.
