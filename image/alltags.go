@@ -35,7 +35,7 @@ func (s *Store) PullAll(ctx context.Context, name string, o PullOptions) ([]*Ima
 }
 
 func (s *Store) tags(ctx context.Context, ref reference.Reference, o PullOptions) ([]string, error) {
-	client, err := connect(ref.Domain, o.Progress)
+	client, err := s.connect(ref.Domain, o.Progress)
 	if err != nil {
 		return nil, err
 	}

@@ -110,7 +110,7 @@ func (s *Store) copyAway(ctx context.Context, from, to place, o CopyOptions) (oc
 		return oci.Digest{}, err
 	}
 	ref = ref.WithDefaultTag()
-	client, err := connect(ref.Domain, o.Progress)
+	client, err := s.connect(ref.Domain, o.Progress)
 	if err != nil {
 		return oci.Digest{}, err
 	}
@@ -172,7 +172,7 @@ func (s *Store) source(ctx context.Context, p place, o CopyOptions) (*copySource
 			return nil, err
 		}
 		ref = ref.WithDefaultTag()
-		client, err := connect(ref.Domain, o.Progress)
+		client, err := s.connect(ref.Domain, o.Progress)
 		if err != nil {
 			return nil, err
 		}

@@ -30,6 +30,9 @@ type Progress = progress.Display
 // Store holds the images of one user of one machine. Its methods may be called
 // from several goroutines and processes at once.
 type Store struct {
+	// Access is how registries are reached; it is set before the first of them is.
+	Access Access
+
 	files *store.Store
 	// mapped is set for an ordinary user, whose layers are unpacked inside the
 	// user namespace with all ids.

@@ -44,7 +44,7 @@ func (s *Store) PushList(ctx context.Context, name, destination string, o ListPu
 		return oci.Descriptor{}, err
 	}
 	defer release()
-	client, err := connect(to.Domain, o.Progress)
+	client, err := s.connect(to.Domain, o.Progress)
 	if err != nil {
 		return oci.Descriptor{}, err
 	}
@@ -142,7 +142,7 @@ func (s *Store) ListBody(ctx context.Context, name string) ([]byte, error) {
 	}
 	var failed error
 	for _, ref := range refs {
-		client, err := connect(ref.Domain, quiet{})
+		client, err := s.connect(ref.Domain, quiet{})
 		if err != nil {
 			return nil, err
 		}

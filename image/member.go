@@ -35,7 +35,7 @@ func (s *Store) members(ctx context.Context, name string, all bool) ([]member, e
 	}
 	var failed error
 	for _, ref := range refs {
-		found, err := membersThere(ctx, ref.WithDefaultTag(), all)
+		found, err := s.membersThere(ctx, ref.WithDefaultTag(), all)
 		if err == nil {
 			return found, nil
 		}
@@ -84,8 +84,8 @@ func (s *Store) membersHere(name string, all bool) ([]member, error) {
 }
 
 // membersThere finds them at a registry.
-func membersThere(ctx context.Context, ref reference.Reference, all bool) ([]member, error) {
-	client, err := connect(ref.Domain, quiet{})
+func (s *Store) membersThere(ctx context.Context, ref reference.Reference, all bool) ([]member, error) {
+	client, err := s.connect(ref.Domain, quiet{})
 	if err != nil {
 		return nil, err
 	}

@@ -85,7 +85,7 @@ func (l *local) registry(ref reference.Reference) (*remote, error) {
 	if r := l.remote[ref.Name()]; r != nil {
 		return r, nil
 	}
-	client, err := connect(ref.Domain, l.show)
+	client, err := l.s.connect(ref.Domain, l.show)
 	if err != nil {
 		return nil, err
 	}

@@ -39,7 +39,7 @@ func (s *Store) pullPlatforms(ctx context.Context, ref reference.Reference, o Pu
 
 // offered asks a registry for the platforms of an image.
 func (s *Store) offered(ctx context.Context, ref reference.Reference, show Progress) ([]oci.Platform, error) {
-	client, err := connect(ref.Domain, show)
+	client, err := s.connect(ref.Domain, show)
 	if err != nil {
 		return nil, err
 	}

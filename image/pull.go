@@ -94,7 +94,7 @@ func (s *Store) pullRef(ctx context.Context, ref reference.Reference, o PullOpti
 	if err != nil {
 		return nil, err
 	}
-	client, err := connect(ref.Domain, o.Progress)
+	client, err := s.connect(ref.Domain, o.Progress)
 	if err != nil {
 		return nil, fmt.Errorf("pull %s: %w", ref.Familiar(), err)
 	}

@@ -61,7 +61,7 @@ func (s *Store) Push(ctx context.Context, name, destination string, o PushOption
 	if err != nil {
 		return nil, err
 	}
-	client, err := connect(to.Domain, o.Progress)
+	client, err := s.connect(to.Domain, o.Progress)
 	if err != nil {
 		return nil, fmt.Errorf("push %s: %w", to.Familiar(), err)
 	}

@@ -324,3 +324,26 @@ func TestPushWithOthers(t *testing.T) {
 		t.Errorf("what skopeo copied: %+v, %v", n, err)
 	}
 }
+
+// What the caller says about credentials is used in place of files.
+func TestAccess(t *testing.T) {
+	env.Need(t, "docker-registry")
+	_, s, from := pullFrom(t)
+	mustPull(t, s, from, "")
+	reg, err := env.StartRegistry(t.TempDir(), true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(reg.Stop)
+	_, err = s.Push(t.Context(), from, reg.Addr+"/a", PushOptions{})
+	wantError(t, err, reg.Addr)
+	s.Access.Login.Username, s.Access.Login.Password = reg.User, reg.Pass
+	mustPush(t, s, from, reg.Addr+"/a", PushOptions{})
+	auth := filepath.Join(t.TempDir(), "auth.json")
+	text := base64.StdEncoding.EncodeToString([]byte(reg.User + ":" + reg.Pass))
+	if err := os.WriteFile(auth, []byte(`{"auths":{"`+reg.Addr+`":{"auth":"`+text+`"}}}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s.Access = Access{AuthFile: auth}
+	mustCopy(t, s, "docker://"+reg.Addr+"/a", "docker://"+reg.Addr+"/b", CopyOptions{})
+}

@@ -13,6 +13,7 @@ import (
 func newImageCopy(c *cli) *cobra.Command {
 	var o image.CopyOptions
 	var quiet bool
+	var where registryAccess
 	var digestFile string
 	var signed trustFlags
 	cmd := &cobra.Command{
@@ -24,7 +25,7 @@ A place is NAME (an image of the store), docker://NAME (of a registry), or an ar
 oci-archive:FILE[:NAME], docker-archive:FILE[:NAME] or dir:DIR.`,
 		Args: exactly(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			store, err := c.images()
+			store, err := c.imagesAt(&where)
 			if err != nil {
 				return err
 			}
@@ -47,6 +48,7 @@ oci-archive:FILE[:NAME], docker-archive:FILE[:NAME] or dir:DIR.`,
 			return os.WriteFile(digestFile, []byte(digest.String()), 0o644)
 		},
 	}
+	where.add(cmd)
 	f := cmd.Flags()
 	f.BoolVarP(&o.All, "all", "a", false, "Copy all platforms of the image")
 	f.StringVar(&o.Platform, "platform", "", "Platform to copy of an image that has several, as in linux/arm64")

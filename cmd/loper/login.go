@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
+	"loper.run/image"
 	"loper.run/image/registry"
 	"loper.run/internal/version"
 )
@@ -33,6 +34,25 @@ func (r *registryFlags) add(cmd *cobra.Command) {
 	f.StringVar(&r.authfile, "authfile", "", "File with credentials, in place of all others")
 	f.StringVar(&r.certs, "cert-dir", "", "Directory with certificates for the registry, in place of certs.d")
 	f.BoolVar(&r.verify, "tls-verify", true, "Want HTTPS and a certificate that is trusted")
+}
+
+// registryAccess is registryFlags, and what to log in with for this once.
+type registryAccess struct {
+	registryFlags
+	creds string
+}
+
+func (r *registryAccess) add(cmd *cobra.Command) {
+	r.registryFlags.add(cmd)
+	cmd.Flags().StringVar(&r.creds, "creds", "", "What to log in with for this once, as in USER:PASSWORD")
+}
+
+// access is the same for whatever the store does with registries. creds is
+// USER[:PASSWORD], or nothing.
+func (r *registryFlags) access(creds string) image.Access {
+	a := image.Access{AuthFile: r.authfile, CertDir: r.certs, Insecure: !r.verify}
+	a.Login.Username, a.Login.Password, _ = strings.Cut(creds, ":")
+	return a
 }
 
 // client returns a client for a registry.

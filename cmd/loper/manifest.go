@@ -13,12 +13,13 @@ import (
 func newManifestCreate(c *cli) *cobra.Command {
 	var o image.ListOptions
 	var annotations []string
+	var where registryAccess
 	cmd := &cobra.Command{
 		Use:   "create [OPTIONS] LIST [IMAGE...]",
 		Short: "Make a list of images for several platforms",
 		Args:  atLeast(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			store, err := c.images()
+			store, err := c.imagesAt(&where)
 			if err != nil {
 				return err
 			}
@@ -33,6 +34,7 @@ func newManifestCreate(c *cli) *cobra.Command {
 			return nil
 		},
 	}
+	where.add(cmd)
 	f := cmd.Flags()
 	f.BoolVarP(&o.Amend, "amend", "a", false, "Add to the list when there is one of that name")
 	f.BoolVar(&o.All, "all", false, "Of an image that has several platforms, add all")
@@ -43,12 +45,13 @@ func newManifestCreate(c *cli) *cobra.Command {
 func newManifestAdd(c *cli) *cobra.Command {
 	var all bool
 	var entry entryFlags
+	var where registryAccess
 	cmd := &cobra.Command{
 		Use:   "add [OPTIONS] LIST IMAGE [IMAGE...]",
 		Short: "Add images to a list",
 		Args:  atLeast(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			store, err := c.images()
+			store, err := c.imagesAt(&where)
 			if err != nil {
 				return err
 			}
@@ -70,6 +73,7 @@ func newManifestAdd(c *cli) *cobra.Command {
 	}
 	cmd.Flags().BoolVar(&all, "all", false, "Of an image that has several platforms, add all")
 	entry.flags(cmd)
+	where.add(cmd)
 	return cmd
 }
 

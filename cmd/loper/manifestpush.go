@@ -15,13 +15,14 @@ import (
 func newManifestPush(c *cli) *cobra.Command {
 	var o image.ListPush
 	var all, purge, quiet bool
+	var where registryAccess
 	var digestFile, format string
 	cmd := &cobra.Command{
 		Use:   "push [OPTIONS] LIST [DESTINATION]",
 		Short: "Upload a list and its images to a registry",
 		Args:  between(1, 2),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			store, err := c.images()
+			store, err := c.imagesAt(&where)
 			if err != nil {
 				return err
 			}
@@ -54,6 +55,7 @@ func newManifestPush(c *cli) *cobra.Command {
 			return err
 		},
 	}
+	where.add(cmd)
 	f := cmd.Flags()
 	f.BoolVar(&all, "all", true, "Push the images of the list, too")
 	f.BoolVarP(&purge, "purge", "p", false, "Remove the list after the push")
@@ -65,12 +67,13 @@ func newManifestPush(c *cli) *cobra.Command {
 }
 
 func newManifestInspect(c *cli) *cobra.Command {
-	return &cobra.Command{
-		Use:   "inspect IMAGE|LIST",
+	var where registryAccess
+	cmd := &cobra.Command{
+		Use:   "inspect [OPTIONS] IMAGE|LIST",
 		Short: "Show a list, or an image's manifest, of the store or of a registry",
 		Args:  exactly(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			store, err := c.images()
+			store, err := c.imagesAt(&where)
 			if err != nil {
 				return err
 			}
@@ -86,4 +89,6 @@ func newManifestInspect(c *cli) *cobra.Command {
 			return nil
 		},
 	}
+	where.add(cmd)
+	return cmd
 }

@@ -27,6 +27,15 @@ func (c *cli) images() (*image.Store, error) {
 	return e.Images, nil
 }
 
+// imagesAt opens the images of the engine, with registries reached as flags say.
+func (c *cli) imagesAt(where *registryAccess) (*image.Store, error) {
+	store, err := c.images()
+	if err == nil {
+		store.Access = where.access(where.creds)
+	}
+	return store, err
+}
+
 // find returns the container of a name, an id or the beginning of one. Scripts
 // look for docker's words when there is none.
 func find(e *container.Engine, name string) (*container.Container, error) {

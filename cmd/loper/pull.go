@@ -21,6 +21,7 @@ type pulling struct {
 	policy     string
 	retry      int
 	quiet, all bool
+	where      registryAccess
 }
 
 func newPull(c *cli) *cobra.Command {
@@ -30,7 +31,7 @@ func newPull(c *cli) *cobra.Command {
 		Short: "Download an image from a registry",
 		Args:  exactly(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			store, err := c.images()
+			store, err := c.imagesAt(&p.where)
 			if err != nil {
 				return err
 			}
@@ -51,6 +52,7 @@ func newPull(c *cli) *cobra.Command {
 			return err
 		},
 	}
+	p.where.add(cmd)
 	f := cmd.Flags()
 	f.BoolVarP(&p.all, "all-tags", "a", false, "Download all tagged images of the repository")
 	f.StringVar(&p.Platform, "platform", "", "Platform of the image, as in linux/arm64")

@@ -13,6 +13,7 @@ import (
 func newPush(c *cli) *cobra.Command {
 	var o image.PushOptions
 	var quiet bool
+	var where registryAccess
 	var digestFile string
 	cmd := &cobra.Command{
 		Use:               "push [OPTIONS] NAME[:TAG] [DESTINATION]",
@@ -20,7 +21,7 @@ func newPush(c *cli) *cobra.Command {
 		Args:              between(1, 2),
 		ValidArgsFunction: c.completeImages,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			store, err := c.images()
+			store, err := c.imagesAt(&where)
 			if err != nil {
 				return err
 			}
@@ -43,6 +44,7 @@ func newPush(c *cli) *cobra.Command {
 			return err
 		},
 	}
+	where.add(cmd)
 	f := cmd.Flags()
 	f.BoolVarP(&o.AllTags, "all-tags", "a", false, "Push all tags of the repository")
 	f.BoolVarP(&quiet, "quiet", "q", false, "Only print what was pushed")
