@@ -38,11 +38,13 @@ func Registry(c *registry.Client, img Image) Find {
 		}
 		g.Wait()
 		var all []Signature
-		for i, list := range g.lists {
-			if g.errs[i] != nil {
-				return nil, g.errs[i]
-			}
+		for _, list := range g.lists {
 			all = append(all, list...)
+		}
+		for _, err := range g.errs {
+			if err != nil {
+				return all, err
+			}
 		}
 		return all, nil
 	}

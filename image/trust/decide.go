@@ -21,7 +21,8 @@ type Options struct {
 // Forms says which signatures are wanted.
 type Forms struct{ Simple, Cosign, Bundle bool }
 
-// Find looks for the signatures of an image. Not finding any is no error.
+// Find looks for the signatures of an image. Not finding any is no error. With
+// an error it returns what it found elsewhere, which may be enough.
 type Find func(ctx context.Context, forms Forms) ([]Signature, error)
 
 // maxSignatures is how many signatures of an image are looked at. One that is
@@ -79,15 +80,16 @@ func (o Options) Decide(ctx context.Context, img Image, find Find) (Verdict, err
 
 // signatures finds those of one kind, once.
 func (d *decision) signatures(forms Forms) ([]Signature, error) {
-	if list, ok := d.found[forms]; ok {
+	list, ok := d.found[forms]
+	if ok {
 		return list, nil
 	}
 	list, err := d.find(d.ctx, forms)
-	if err != nil {
-		return nil, fmt.Errorf("look for signatures: %w", err)
-	}
 	if len(list) > maxSignatures {
 		list = list[:maxSignatures]
+	}
+	if err != nil {
+		return list, fmt.Errorf("look for signatures: %w", err)
 	}
 	d.found[forms] = list
 	return list, nil

@@ -19,13 +19,14 @@ func (d *decision) byKnown(decided bool) error {
 			return err
 		}
 	}
-	list, err := d.signatures(Forms{Simple: true, Cosign: true, Bundle: true})
-	if err != nil && (d.Require || len(known) > 0 || d.ctx.Err() != nil) {
-		return err
+	forms := Forms{Simple: true, Cosign: true, Bundle: true}
+	list, missed := d.signatures(forms)
+	if d.ctx.Err() != nil {
+		return d.ctx.Err()
 	}
 	var why reasons
-	if err != nil {
-		why.add(err)
+	if missed != nil {
+		why.add(missed)
 	}
 	var signers []Signer
 	for _, s := range list {
@@ -37,10 +38,18 @@ func (d *decision) byKnown(decided bool) error {
 			why.add(err)
 		}
 	}
+	d.found[forms] = list
 	if len(known) > 0 {
-		return d.compare(repository, known, signers, why)
+		err := d.compare(repository, known, signers, why)
+		if err != nil && len(signers) == 0 && missed != nil {
+			return missed // which says nothing of who signed
+		}
+		return err
 	}
 	if len(signers) == 0 {
+		if d.Require && missed != nil {
+			return missed
+		}
 		if d.Require {
 			return refuse("a signature is required of %s, but %v", d.img, why.err())
 		}

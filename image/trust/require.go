@@ -86,21 +86,22 @@ func (d *decision) sigstoreSigned(r Requirement) error {
 
 // any looks for a signature that counts.
 func (d *decision) any(forms Forms, check func(Signature) (Signer, error)) error {
-	list, err := d.signatures(forms)
-	if err != nil {
-		return err
-	}
+	list, missed := d.signatures(forms)
 	var why reasons
 	for _, s := range list {
 		signer, err := check(s)
 		if err == nil {
 			d.verdict.Signers = addSigner(d.verdict.Signers, signer)
+			d.found[forms] = list
 			return nil
 		}
 		if d.ctx.Err() != nil {
 			return d.ctx.Err()
 		}
 		why.add(err)
+	}
+	if missed != nil {
+		return missed
 	}
 	return why.err()
 }

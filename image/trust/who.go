@@ -29,10 +29,7 @@ type Finding struct {
 // and why the others don't count when there is none.
 func (o Options) Search(ctx context.Context, img Image, find Find, w Who) ([]Finding, error) {
 	d := &decision{Options: o, ctx: ctx, img: img, find: find, found: map[Forms][]Signature{}}
-	list, err := d.signatures(Forms{Cosign: true, Bundle: true})
-	if err != nil {
-		return nil, err
-	}
+	list, missed := d.signatures(Forms{Cosign: true, Bundle: true})
 	var all []Finding
 	var why reasons
 	for _, s := range list {
@@ -48,6 +45,9 @@ func (o Options) Search(ctx context.Context, img Image, find Find, w Who) ([]Fin
 			continue
 		}
 		all = append(all, Finding{signer, s.Form, c.Reference, s.Of.String()})
+	}
+	if len(all) == 0 && missed != nil {
+		return nil, missed
 	}
 	if len(all) == 0 {
 		return nil, refuse("%s: %v", img, why.err())
