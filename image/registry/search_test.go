@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"loper.run/image/oci"
 	"loper.run/test/env"
 )
 
@@ -100,5 +101,27 @@ func FuzzNextPage(f *testing.F) {
 			t.Fatal(err)
 		}
 		nextPage(&http.Response{Request: req, Header: http.Header{"Link": {link}}}, what)
+	})
+}
+
+// Whatever a registry says of ranges, what is taken begins at the byte that was
+// asked for and ends at the last one.
+func FuzzContentRange(f *testing.F) {
+	f.Add("bytes 10-99/100", int64(10), 206, int64(90))
+	f.Add("bytes 0-99/*", int64(0), 200, int64(-1))
+	f.Add("bytes 18446744073709551615-0/0", int64(1), 206, int64(0))
+	f.Fuzz(func(t *testing.T, said string, at int64, status int, length int64) {
+		d := oci.Descriptor{Digest: oci.FromBytes(nil), Size: 100}
+		if at < 0 || at >= d.Size {
+			return
+		}
+		tr := transfer{d: d, at: at, to: d.Size, all: true}
+		skip, err := tr.begins(&http.Response{StatusCode: status, ContentLength: length, Header: http.Header{"Content-Range": {said}}}, at > 0)
+		if err == nil && skip != 0 && skip != at {
+			t.Errorf("skips %d bytes of %q", skip, said)
+		}
+		if err == nil && length >= 0 && length-skip != d.Size-at {
+			t.Errorf("takes %d bytes, of which %d are skipped, from %d on", length, skip, at)
+		}
 	})
 }
