@@ -2,7 +2,6 @@ package conf
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 )
 
@@ -17,13 +16,13 @@ func (c *Config) check(file string) error {
 			return fmt.Errorf("%s: %w", file, err)
 		}
 	}
+	seen := make(map[string]Registry)
 	for _, r := range c.Registries {
-		same := func(o Registry) bool {
-			return o.Location == r.Location && (o.Insecure != r.Insecure || o.Blocked != r.Blocked)
-		}
-		if r.Location != "" && slices.ContainsFunc(c.Registries, same) {
+		o, ok := seen[r.Location]
+		if ok && r.Location != "" && (o.Insecure != r.Insecure || o.Blocked != r.Blocked) {
 			return fmt.Errorf("%s: registry %q is there several times, and not always as insecure or blocked", file, r.Location)
 		}
+		seen[r.Location] = r
 	}
 	for i, host := range c.Search {
 		s, err := location(host)

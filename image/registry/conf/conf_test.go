@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -287,5 +288,18 @@ func TestDefaultPaths(t *testing.T) {
 	}
 	if _, err := Load(Paths{Main: filepath.Join(own, "missing")}); err != nil {
 		t.Error(err)
+	}
+}
+
+// A large file is read in a time that grows with its size alone.
+func TestLargeFile(t *testing.T) {
+	text := strings.Repeat("[[registry]]\nlocation = 'a.test'\n[[registry.mirror]]\nlocation = 'b.test'\n", 10_000)
+	begin := time.Now()
+	c, err := decode([]byte(text), "f", true)
+	if err != nil || c.Registries[9_999].Line != 39_997 || c.Registries[9_999].Mirrors[0].Line != 39_999 {
+		t.Fatal(err)
+	}
+	if took := time.Since(begin); took > 10*time.Second {
+		t.Errorf("took %v", took)
 	}
 }

@@ -1,6 +1,7 @@
 package conf
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 
@@ -125,17 +126,18 @@ func tableLines(data []byte) tables {
 	var found tables
 	var p unstable.Parser
 	p.Reset(data)
+	line, counted := 1, 0 // as far as lines were counted
 	for p.NextExpression() {
 		e := p.Expression()
 		if e.Kind != unstable.ArrayTable {
 			continue
 		}
 		var words []string
-		line := 0
 		for it := e.Key(); it.Next(); {
 			words = append(words, string(it.Node().Data))
-			if line == 0 {
-				line = p.Shape(it.Node().Raw).Start.Line
+			if at := int(it.Node().Raw.Offset); at > counted {
+				line += bytes.Count(data[counted:at], []byte("\n"))
+				counted = at
 			}
 		}
 		switch {
