@@ -226,3 +226,15 @@ func TestProxy(t *testing.T) {
 		t.Errorf("excepted: %s, the proxy saw %q", out, seen)
 	}
 }
+
+// Whoever reads on after a body has stalled gets the same error again.
+func TestReadingOnAfterAStall(t *testing.T) {
+	r, w := io.Pipe()
+	defer w.Close()
+	body := watch(r, 20*time.Millisecond, func(err error) { r.CloseWithError(err) })
+	for range 20_000 {
+		if _, err := body.Read(make([]byte, 1)); err != errStalled {
+			t.Fatal(err)
+		}
+	}
+}

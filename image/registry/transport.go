@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 )
@@ -107,14 +108,14 @@ type watched struct {
 	need   int64
 	timer  *time.Timer
 	cancel func(error)
-	fired  chan struct{}
+	fired  atomic.Bool
 }
 
 func watch(body io.ReadCloser, limit time.Duration, cancel func(error)) *watched {
-	w := &watched{body: body, limit: limit, cancel: cancel, fired: make(chan struct{})}
+	w := &watched{body: body, limit: limit, cancel: cancel}
 	w.renew()
 	w.timer = time.AfterFunc(limit, func() {
-		close(w.fired)
+		w.fired.Store(true) // more than once, if somebody reads on
 		cancel(errStalled)
 	})
 	return w
@@ -134,12 +135,8 @@ func (w *watched) Read(p []byte) (int, error) {
 	if w.need -= int64(n); w.need <= 0 {
 		w.renew()
 	}
-	if err != nil && err != io.EOF {
-		select {
-		case <-w.fired:
-			err = errStalled
-		default:
-		}
+	if err != nil && err != io.EOF && w.fired.Load() {
+		err = errStalled
 	}
 	return n, err
 }
