@@ -126,6 +126,9 @@ func (l *layerPull) fromStore(ctx context.Context) error {
 	if st, err := blob.Stat(); err != nil || st.Size() != l.desc.Size {
 		return errAbsent
 	}
+	if err := l.mayFetch(ctx); err != nil {
+		return err
+	}
 	staging, err := l.begin(ctx)
 	if err != nil {
 		return err
@@ -189,7 +192,10 @@ func (l *layerPull) once(ctx context.Context, fetched func()) (resumed bool, err
 	var wg sync.WaitGroup
 	wg.Go(func() {
 		defer fetched()
-		err := f.run(ctx)
+		err := l.mayFetch(ctx)
+		if err == nil {
+			err = f.run(ctx)
+		}
 		if err == nil {
 			l.show.Update(l.id(), progress.Downloaded, l.desc.Size, l.desc.Size)
 		}

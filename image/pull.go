@@ -45,7 +45,8 @@ type pull struct {
 	indexes  []document // that led to the manifest, the outermost first
 	image    *oci.Image
 	config   []byte
-	fresh    bool // something was fetched
+	decided  chan struct{} // closed with the verdict
+	fresh    bool          // something was fetched
 	verdict  trust.Verdict
 }
 
@@ -134,13 +135,13 @@ func (p *pull) run(ctx context.Context, platform oci.Platform, asked bool) (*Ima
 		return nil, fmt.Errorf("the image is for %.60s, not for %s", p.image.Platform, platform)
 	}
 	p.fresh = !p.present()
-	if err := p.decide(ctx); err != nil {
-		return nil, err
+	if !p.fresh {
+		err = p.decide(ctx)
+	} else {
+		err = p.decideAndFetch(ctx)
 	}
-	if p.fresh {
-		if err := p.layers(ctx); err != nil {
-			return nil, err
-		}
+	if err != nil {
+		return nil, err
 	}
 	img, err := p.published()
 	if err != nil {
@@ -153,6 +154,35 @@ func (p *pull) run(ctx context.Context, platform oci.Platform, asked bool) (*Ima
 		p.show.Message("Status: Image is up to date for " + p.ref.Familiar())
 	}
 	return img, nil
+}
+
+// decideAndFetch makes the layers ready to come in while it is asked whether the
+// image may be used. Nothing of them is fetched before that is answered.
+func (p *pull) decideAndFetch(ctx context.Context) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	p.decided = make(chan struct{})
+	go func() {
+		if err := p.decide(ctx); err != nil {
+			cancel(err)
+		}
+		close(p.decided)
+	}()
+	err := p.layers(ctx)
+	<-p.decided
+	if cause := context.Cause(ctx); cause != nil {
+		return cause
+	}
+	return err
+}
+
+// mayFetch waits for the decision.
+func (p *pull) mayFetch(ctx context.Context) error {
+	select {
+	case <-p.decided:
+	case <-ctx.Done():
+	}
+	return context.Cause(ctx)
 }
 
 // published publishes the image and returns it as it is now. Somebody may
