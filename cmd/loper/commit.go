@@ -38,6 +38,7 @@ func newCommit(c *cli) *cobra.Command {
 				return err
 			}
 			fmt.Fprintln(c.out, id)
+			c.keepWithin(cmd.Context(), id)
 			return nil
 		},
 	}

@@ -52,6 +52,7 @@ func newImport(c *cli) *cobra.Command {
 				return fmt.Errorf("import %s: %w", args[0], err)
 			}
 			fmt.Fprintln(c.out, id)
+			c.keepWithin(cmd.Context(), id)
 			return nil
 		},
 	}
