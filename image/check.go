@@ -98,7 +98,7 @@ func (s *Store) check(ctx context.Context, o Check) error {
 		return err
 	}
 	c := &checker{Inventory: have, s: s, o: o, checks: map[oci.Digest]error{}, users: map[oci.Digest][]oci.Digest{}}
-	for _, step := range []func(context.Context) error{c.documents, c.records, c.packed, c.otherBlobs, c.layers, c.names} {
+	for _, step := range []func(context.Context) error{c.documents, c.records, c.verdicts, c.packed, c.otherBlobs, c.layers, c.names} {
 		if err := step(ctx); err != nil {
 			return err
 		}

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"loper.run/image/oci"
+	"loper.run/image/trust"
 )
 
 // checked is a store with an image of two layers below an index, and where what
@@ -234,5 +235,33 @@ func TestCheckTellsLeftovers(t *testing.T) {
 	}
 	if list := c.problems(t, Check{}); len(list) != 0 {
 		t.Errorf("after the repair: %+v", list)
+	}
+}
+
+// What was decided about signatures is needed to run an image: a check finds
+// that it can't be read, and a repair asks again.
+func TestCheckFindsADamagedVerdict(t *testing.T) {
+	c := newChecked(t)
+	path := c.at("image", c.img.ID, "verdicts.json")
+	for _, content := range []string{"", "{", "[] more"} {
+		if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		err := c.Allow(t.Context(), c.img, trust.Options{})
+		if !errors.Is(err, ErrDamaged) {
+			t.Fatalf("%q: a run says %v", content, err)
+		}
+		if found := c.problems(t, Check{}); len(found) != 1 || found[0].Repaired || !strings.HasPrefix(found[0].What, "verdict about its signatures is damaged") {
+			t.Fatalf("%q: a check tells %+v", content, found)
+		}
+		if found := c.problems(t, Check{Repair: true}); len(found) != 1 || !found[0].Repaired {
+			t.Fatalf("%q: a repair tells %+v", content, found)
+		}
+		if found := c.problems(t, Check{}); len(found) != 0 {
+			t.Fatalf("%q: after the repair there is %+v", content, found)
+		}
+		if err := c.Allow(t.Context(), c.img, trust.Options{}); err != nil {
+			t.Fatalf("%q: after the repair: %v", content, err)
+		}
 	}
 }

@@ -20,6 +20,10 @@ import (
 // that its registry does not have.
 var ErrNotFound = errors.New("no such image")
 
+// ErrDamaged is wrapped in errors about what is in the store and not as it was
+// put there. A Check finds it.
+var ErrDamaged = store.ErrDamaged
+
 // ErrBusy is matched by errors about what has to wait until nobody else uses the
 // store.
 var ErrBusy = store.ErrBusy

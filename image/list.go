@@ -142,6 +142,9 @@ func (s *Store) editEntry(ctx context.Context, name, image string, edit func(l *
 	if err != nil {
 		return oci.Digest{}, err
 	}
+	if !s.IsList(name) { // which is to be told before what is not in it
+		return oci.Digest{}, fmt.Errorf("%w: %s", ErrNoList, ref.Familiar())
+	}
 	wanted, err := s.manifestsOf(image)
 	if err != nil {
 		return oci.Digest{}, err

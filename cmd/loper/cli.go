@@ -9,6 +9,8 @@ import (
 	"unicode"
 
 	"github.com/spf13/cobra"
+
+	"loper.run/image"
 )
 
 // cli is what every command has in common: where it reads and writes, and
@@ -72,6 +74,9 @@ func (c *cli) report(cmd *cobra.Command, err error) int {
 			return code // 0 when the user detached
 		}
 	}
+	if errors.Is(err, image.ErrDamaged) && !strings.Contains(message, "again") {
+		message += " (see 'loper system check --repair')"
+	}
 	fmt.Fprintln(c.err, "loper: "+oneLine(message))
 	return code
 }
@@ -112,7 +117,7 @@ func (c *cli) each(names []string, f func(name string) error) error {
 // warn prints one line that is no error, unless only errors are wanted.
 func (c *cli) warn(format string, args ...any) {
 	if c.logLevel != "error" && c.logLevel != "fatal" && c.logLevel != "panic" {
-		fmt.Fprintf(c.err, "loper: warning: "+format+"\n", args...)
+		fmt.Fprintln(c.err, "loper: warning: "+oneLine(fmt.Sprintf(format, args...)))
 	}
 }
 

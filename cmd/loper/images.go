@@ -92,7 +92,7 @@ func (c *cli) filterImages(store *image.Store, fs filters) ([]*image.Image, erro
 	}
 	all, err := store.List()
 	if err != nil {
-		c.warn("%v", err) // damaged records; the others are good
+		c.warn("%v (see 'loper system check')", err) // damaged records; the others are good
 	}
 	var found []*image.Image
 	for _, img := range all {

@@ -17,7 +17,7 @@ func newImageSign(c *cli) *cobra.Command {
 	var key, form string
 	var o image.SignOptions
 	cmd := &cobra.Command{
-		Use:   "sign [OPTIONS] --key KEY IMAGE[:TAG|@DIGEST]...",
+		Use:   "sign [OPTIONS] --key KEY IMAGE[:TAG|@DIGEST] [IMAGE...]",
 		Short: "Sign images in their registry, as cosign does",
 		Args:  atLeast(1),
 		RunE: func(cmd *cobra.Command, args []string) (err error) {

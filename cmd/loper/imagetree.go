@@ -70,8 +70,8 @@ func (t *imageTree) line(stack []oci.Digest, d oci.Digest, indent string, last b
 	if names := t.endAt(stack); len(names) > 0 {
 		text += " Top Layer of: [" + strings.Join(names, " ") + "]"
 	}
-	fmt.Fprintln(t.c.out, text)
-	return nil
+	_, err = fmt.Fprintln(t.c.out, text)
+	return err
 }
 
 func (t *imageTree) endAt(stack []oci.Digest) (names []string) {

@@ -139,6 +139,12 @@ type trustRow struct {
 func (c *cli) trustShow() *cobra.Command {
 	var raw, asJSON bool
 	var policy string
+	l := listing[trustRow]{
+		Header: trustRow{Transport: "TRANSPORT", Name: "NAME", Type: "TYPE", ID: "ID", Store: "STORE"},
+		Columns: func(r trustRow) []string {
+			return []string{r.Transport, r.Name, r.Type, r.ID, r.Store}
+		},
+	}
 	cmd := &cobra.Command{
 		Use:     "show [OPTIONS] [REGISTRY[/REPOSITORY]]",
 		Aliases: []string{"ls", "list"},
@@ -176,17 +182,13 @@ func (c *cli) trustShow() *cobra.Command {
 			if asJSON {
 				return writeJSON(c.out, rows)
 			}
-			t := newTable(c.out)
-			t.line([]string{"TRANSPORT", "NAME", "TYPE", "ID", "STORE"})
-			for _, r := range rows {
-				t.line([]string{r.Transport, r.Name, r.Type, r.ID, r.Store})
-			}
-			return t.Flush()
+			return l.print(c.out, rows)
 		},
 	}
 	f := cmd.Flags()
 	f.BoolVar(&raw, "raw", false, "Show the policy's file as it is")
 	f.BoolVarP(&asJSON, "json", "j", false, "Output as JSON")
+	listFormatFlag(cmd, &l.Format)
 	f.StringVar(&policy, "policypath", "", "Policy to be shown, instead of the one in use")
 	return cmd
 }

@@ -16,7 +16,7 @@ func newImageVerify(c *cli) *cobra.Command {
 	var who trust.Who
 	var signed trustFlags
 	cmd := &cobra.Command{
-		Use:   "verify [OPTIONS] IMAGE[:TAG|@DIGEST]...",
+		Use:   "verify [OPTIONS] IMAGE[:TAG|@DIGEST] [IMAGE...]",
 		Short: "Check the signatures of images in their registry",
 		Args:  atLeast(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -102,7 +102,12 @@ func (c *cli) printVerified(name, format string, v trust.Verdict, found []trust.
 		_, err := fmt.Fprintf(c.out, "%s@%s: unsigned%s (accepted: %s)\n", name, out.Digests[0], note, ruleText(v))
 		return err
 	}
+	told := map[string]bool{}
 	for _, s := range out.Signers {
+		if told[s.String()] {
+			continue // who signed in two forms is one signer
+		}
+		told[s.String()] = true
 		if _, err := fmt.Fprintf(c.out, "%s@%s: signed by %s", name, out.Digests[0], s); err != nil {
 			return err
 		}

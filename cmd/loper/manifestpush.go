@@ -85,8 +85,8 @@ func newManifestInspect(c *cli) *cobra.Command {
 			if err := json.Indent(&out, body, "", "    "); err != nil {
 				return err
 			}
-			fmt.Fprintln(c.out, out.String())
-			return nil
+			_, err = fmt.Fprintln(c.out, out.String())
+			return err
 		},
 	}
 	where.add(cmd)

@@ -208,7 +208,7 @@ func recognize(ctx context.Context, from files, path string) (*Archive, error) {
 	case has(from, "repositories"):
 		err = fmt.Errorf("%w that still is read: it was saved by a docker older than 1.10", ErrFormat)
 	default:
-		err = fmt.Errorf("%w: it has neither manifest.json nor an OCI layout", ErrFormat)
+		err = fmt.Errorf("%w: it has neither manifest.json nor an OCI layout; 'loper import' takes a root file system", ErrFormat)
 	}
 	if err != nil {
 		a.Close()

@@ -21,7 +21,7 @@ func create(name string, directory bool) (sink, error) {
 		}
 		temp, err := os.MkdirTemp(dir, "."+base+".*")
 		if err != nil {
-			return nil, err
+			return nil, cannotWrite(name, err)
 		}
 		if err := os.Chmod(temp, 0o755); err != nil {
 			os.Remove(temp)
@@ -41,9 +41,18 @@ func create(name string, directory bool) (sink, error) {
 	}
 	f, err := os.CreateTemp(dir, "."+base+".*")
 	if err != nil {
-		return nil, err
+		return nil, cannotWrite(name, err)
 	}
 	return &fileSink{tarSink: tarSink{f: f}, final: name}, nil
+}
+
+// cannotWrite tells of the file that was asked for, and not of the one that
+// was to be renamed to it.
+func cannotWrite(name string, err error) error {
+	if e, ok := errors.AsType[*os.PathError](err); ok {
+		err = e.Err
+	}
+	return fmt.Errorf("write %s: %w", name, err)
 }
 
 func emptyDir(name string, st os.FileInfo) bool {

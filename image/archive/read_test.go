@@ -190,6 +190,34 @@ func TestPipe(t *testing.T) {
 	}
 }
 
+// tar writes "./" and "./name" when it is given a directory as ".".
+func TestArchiveOfADirectory(t *testing.T) {
+	var b bytes.Buffer
+	w := tar.NewWriter(&b)
+	if err := w.WriteHeader(&tar.Header{Typeflag: tar.TypeDir, Name: "./", Mode: 0o755}); err != nil {
+		t.Fatal(err)
+	}
+	for name, body := range map[string]string{"./l": "first", "./c": config("first"), "./manifest.json": list(dockerEntry{Config: "c", Layers: []string{"l"}})} {
+		if err := w.WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: name, Mode: 0o644, Size: int64(len(body))}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.WriteString(w, body); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	a, err := read(t, b.Bytes())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer a.Close()
+	if got := content(t, a, manifestOf(t, a, 0).Layers[0]); got != "first" {
+		t.Errorf("layer %q", got)
+	}
+}
+
 // What an archive must not do, each told in one line and without harm.
 func TestHostileArchives(t *testing.T) {
 	good := []member{{name: "l", body: "first"}, {name: "c", body: config("first")}, {name: "manifest.json", body: list(dockerEntry{Config: "c", Layers: []string{"l"}})}}

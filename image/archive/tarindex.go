@@ -69,6 +69,9 @@ func (t *tarFiles) add(h *tar.Header, offset, end int64) error {
 	if len(h.Name) > maxName || len(h.Linkname) > maxName {
 		return fmt.Errorf("its name has more than %d bytes", maxName)
 	}
+	if h.Typeflag == tar.TypeDir {
+		return nil // "./" too, with which an archive of a directory begins
+	}
 	name, ok := clean(h.Name)
 	if !ok {
 		return errors.New("its name leads out of the archive")
@@ -94,7 +97,7 @@ func (t *tarFiles) add(h *tar.Header, offset, end int64) error {
 			return errors.New("it is a link that leads out of the archive")
 		}
 	default:
-		return nil // directories, and what has no meaning here
+		return nil // it has no meaning here
 	}
 	if _, twice := t.entries[name]; twice {
 		return errors.New("it is there twice")

@@ -117,7 +117,7 @@ func TestParseImage(t *testing.T) {
 func TestPlatform(t *testing.T) {
 	for s, want := range map[string]string{
 		"linux/amd64": "linux/amd64", "amd64": "linux/amd64", "x86_64": "linux/amd64", "linux/aarch64": "linux/arm64", "linux/arm64/v8": "linux/arm64",
-		"linux/arm": "linux/arm/v7", "linux/arm/6": "linux/arm/v6", "": Host().String(), "a/b/c/d": "", "linux/": "", "linux/a b": "", "windows/amd64": "windows/amd64",
+		"linux/arm": "linux/arm/v7", "linux/arm/6": "linux/arm/v6", "": Host().String(), "a/b/c/d": "", "linux/": "", "linux/a b": "", "windows/amd64": "windows/amd64", "linux": Host().String(),
 	} {
 		if p, err := ParsePlatform(s); (err == nil) != (want != "") || err == nil && p.String() != want {
 			t.Errorf("ParsePlatform(%q) = %s, %v; want %s", s, p, err, want)

@@ -27,7 +27,7 @@ func Host() Platform {
 	return p
 }
 
-// ParsePlatform reads os/arch, os/arch/variant, or arch alone; the system may
+// ParsePlatform reads os/arch, os/arch/variant, or one of os and arch alone; the system may
 // have a version and features, as in windows(10.0.17763+win32k)/amd64. Empty text
 // is the host's platform.
 func ParsePlatform(s string) (Platform, error) {
@@ -51,7 +51,10 @@ func ParsePlatform(s string) (Platform, error) {
 	}
 	switch len(parts) {
 	case 1:
-		p.Architecture = parts[0]
+		if p.Architecture = parts[0]; strings.EqualFold(parts[0], "linux") || strings.EqualFold(parts[0], "windows") {
+			p = Host()
+			p.OS = parts[0]
+		}
 	case 2:
 		p.OS, p.Architecture = parts[0], parts[1]
 	case 3:

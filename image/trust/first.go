@@ -88,15 +88,15 @@ func (d *decision) compare(repository string, known, signers []Signer, why reaso
 	if d.verdict.Signed() {
 		return nil
 	}
-	how := "it is not signed"
+	how := "this image is not signed"
 	switch {
 	case len(signers) > 0:
-		how = "it is signed by " + describe(signers)
+		how = "this image is signed by " + describe(signers)
 	case why.count > 0:
-		how = why.err().Error()
+		how = "of this image that can't be said: " + why.err().Error()
 	}
 	name := d.img.Ref.FamiliarName()
-	return refuse("%s is known to be signed by %s, but of this image %s; if that is as it should be, run 'loper image trust rm %s' and try again", name, describe(known), how, name)
+	return refuse("%s is known to be signed by %s, but %s; if that is as it should be, run 'loper image trust rm %s' and try again", name, describe(known), how, name)
 }
 
 // signer finds out who made a signature of this image.
