@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -42,10 +43,11 @@ func newPull(c *cli) *cobra.Command {
 			if p.Trust, err = p.signed.options(); err != nil {
 				return err
 			}
+			name := strings.TrimPrefix(args[0], "docker://") // as podman has it
 			if p.all {
-				return c.pullAll(cmd.Context(), store, args[0], &p)
+				return c.pullAll(cmd.Context(), store, name, &p)
 			}
-			name, err := c.pullOne(cmd.Context(), store, args[0], &p)
+			name, err = c.pullOne(cmd.Context(), store, name, &p)
 			if err == nil {
 				fmt.Fprintln(c.out, name)
 			}

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"reflect"
 	"strings"
 	"text/template"
 
@@ -36,11 +37,27 @@ func parseTemplate(format string) (*template.Template, error) {
 func render(w io.Writer, t *template.Template, value any) error {
 	var b bytes.Buffer
 	if err := t.Execute(&b, value); err != nil {
-		return fmt.Errorf("--format: %w", err)
+		return unknownField(err, value)
 	}
 	b.WriteByte('\n')
 	_, err := w.Write(b.Bytes())
 	return err
+}
+
+// unknownField says which fields there are when a template wants another one of
+// a row.
+func unknownField(err error, value any) error {
+	row := reflect.TypeOf(value)
+	_, field, _ := strings.Cut(err.Error(), "can't evaluate field ")
+	field, of, found := strings.Cut(field, " in type ")
+	if !found || of != row.String() || row.Kind() != reflect.Struct {
+		return fmt.Errorf("--format: %w", err)
+	}
+	known := make([]string, row.NumField())
+	for i := range known {
+		known[i] = "." + row.Field(i).Name
+	}
+	return fmt.Errorf("--format: there is no .%s: known are %s", field, strings.Join(known, ", "))
 }
 
 // compactJSON is a value as one line of JSON, with <, > and & as they are.

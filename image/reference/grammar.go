@@ -4,13 +4,14 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"unicode/utf8"
 )
 
 func lower(c byte) bool { return c >= 'a' && c <= 'z' }
 func upper(c byte) bool { return c >= 'A' && c <= 'Z' }
 func digit(c byte) bool { return c >= '0' && c <= '9' }
 
-func hasUpper(s string) bool { return strings.ToLower(s) != s }
+func hasUpper(s string) bool { return utf8.ValidString(s) && strings.ToLower(s) != s }
 
 func all(s string, ok func(byte) bool) bool {
 	for i := range len(s) {
@@ -88,7 +89,8 @@ func checkComponent(s string) error {
 			run = 0
 			continue
 		case c != '.' && c != '_' && c != '-':
-			return fmt.Errorf("%q may not have the character %q", s, c)
+			r, _ := utf8.DecodeRuneInString(s[i:])
+			return fmt.Errorf("%q may not have the character %q", s, r)
 		case i == 0 || i == len(s)-1:
 			return fmt.Errorf("%q must begin and end with a letter or digit", s)
 		}

@@ -61,3 +61,16 @@ func FuzzParse(f *testing.F) {
 	}
 	f.Fuzz(against)
 }
+
+// The reason names what was written, not one of its bytes.
+func TestReasonsOfBadCharacters(t *testing.T) {
+	for name, want := range map[string]string{
+		"näme":     `may not have the character 'ä'`,
+		"\xff\xfe": `may not have the character '�'`,
+		"Name":     "must be lowercase",
+	} {
+		if _, err := Parse(name); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: %v", name, err)
+		}
+	}
+}

@@ -71,6 +71,9 @@ const onlyDir = os.O_RDONLY | unix.O_DIRECTORY
 // left in staging is removed on the way.
 func (s *Store) Use(ctx context.Context) (release func(), err error) {
 	f, err := os.OpenFile(s.path("lock"), os.O_RDWR|os.O_CREATE, 0o600)
+	if errors.Is(err, unix.EROFS) { // what is there can be read, saved and pushed
+		f, err = os.Open(s.path("lock"))
+	}
 	if err != nil {
 		return nil, err
 	}
