@@ -29,6 +29,15 @@ func (c *cli) images() (*image.Store, error) {
 
 // imagesAt opens the images of the engine, with registries reached as flags say.
 func (c *cli) imagesAt(where *registryAccess) (*image.Store, error) {
+	// What is named has to be there: it would silently be as good as nothing.
+	for flag, path := range map[string]string{"--authfile": where.authfile, "--cert-dir": where.certs} {
+		if path == "" {
+			continue
+		}
+		if _, err := os.Stat(path); err != nil {
+			return nil, fmt.Errorf("%s: %w", flag, err)
+		}
+	}
 	store, err := c.images()
 	if err == nil {
 		store.Access = where.access(where.creds)

@@ -44,7 +44,7 @@ func (e *StatusError) Error() string {
 		return fmt.Sprintf("%s not found in registry %s%s", e.Op, e.Host, words)
 	case http.StatusUnauthorized, http.StatusForbidden:
 		if e.Anonymous {
-			return fmt.Sprintf("registry %s wants credentials for %s%s: it may not exist, or needs a login (docker login or podman login stores one)", e.Host, e.Op, words)
+			return fmt.Sprintf("registry %s wants credentials for %s%s: it may not exist, or needs a login ('loper login' stores one)", e.Host, e.Op, words)
 		}
 		return fmt.Sprintf("registry %s refuses %s%s: it may not exist, or the stored credentials are not for it", e.Host, e.Op, words)
 	case http.StatusTooManyRequests:
