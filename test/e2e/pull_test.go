@@ -92,7 +92,8 @@ func TestPullByPlatform(t *testing.T) {
 	e := newEngine(t, nil)
 	expect(t, "this machine's", e.must("run", "--rm", reference), "mine")
 	e.must("pull", "-q", "--platform", "linux/arm64", reference)
-	expect(t, "the asked one", e.inspectImage(reference, "{{.Architecture}}"), "arm64")
+	expect(t, "the asked one", e.must("image", "inspect", "--platform", "linux/arm64", "--format", "{{.Architecture}}", reference), "arm64")
+	expect(t, "this machine's, beside it", e.inspectImage(reference, "{{.Architecture}}"), "amd64")
 	e.mustFail(1, []string{"linux/s390x"}, "pull", "--platform", "linux/s390x", reference)
 	e.mustFail(1, []string{"platform"}, "pull", "--platform", "a/b/c/d", reference)
 }
