@@ -2,7 +2,6 @@ package image
 
 import (
 	"context"
-	"errors"
 	"strings"
 
 	"loper.run/image/store"
@@ -21,23 +20,23 @@ func (c *checker) verdicts(ctx context.Context) error {
 	return ctx.Err()
 }
 
-// decideAgain pulls an image by each of its names, which fetches no more than
-// manifests and signatures of one that is here.
+// decideAgain pulls an image from a repository that it came from, which fetches
+// no more than manifests and signatures of one that is here. Tags are not asked
+// for: some were given here, and no registry has heard of them.
 func (c *checker) decideAgain(ctx context.Context, rec store.Image) error {
-	err := errNoSource
+	failed := errNoSource
 	for _, n := range c.Names {
-		if !n.Has(rec.ID) || strings.Contains(n.Name, "@") {
+		if !n.Has(rec.ID) || !strings.Contains(n.Name, "@") {
 			continue
 		}
-		if e := c.pullAgain(ctx, n); e != nil {
-			return e
+		err := c.pullAgain(ctx, n)
+		if err == nil {
+			_, err = c.s.verdicts(rec.ID)
 		}
-		err = nil
-	}
-	if err == nil {
-		if _, e := c.s.verdicts(rec.ID); errors.Is(e, store.ErrDamaged) {
-			return errNoSource
+		if err == nil {
+			return nil
 		}
+		failed = err
 	}
-	return err
+	return failed
 }
