@@ -104,13 +104,14 @@ func TestCheckAndRepair(t *testing.T) {
 			files, _ := filepath.Glob(filepath.Join(c.files.Root(), "name", "*latest"))
 			return os.Truncate(files[0], 3)
 		}, Quick, []string{"name"}, "damaged", func(c *checked) []string { return []string{"manifests/latest"} }},
-		"no layer":      {func(c *checked) error { return os.RemoveAll(c.at("layer", c.img.DiffIDs[0])) }, Quick, []string{"layer"}, "missing", nil},
-		"half a layer":  {func(c *checked) error { return os.RemoveAll(c.img.Layers[1]) }, Quick, []string{"layer"}, "missing", nil},
-		"empty file":    {func(c *checked) error { return os.Truncate(c.img.Layers[0]+"/a", 0) }, Usual, []string{"layer"}, `"a" size 0, recorded 12`, nil},
-		"added file":    {func(c *checked) error { return overwrite(c.img.Layers[0]+"/x", "") }, Usual, []string{"layer"}, `"x" not recorded`, nil},
-		"lost file":     {func(c *checked) error { return os.Remove(c.img.Layers[0] + "/a") }, Usual, []string{"layer"}, `"a" missing`, nil},
-		"mode":          {func(c *checked) error { return os.Chmod(c.img.Layers[1]+"/b", 0o4755) }, Usual, []string{"layer"}, `"b" mode`, nil},
-		"tree's record": {func(c *checked) error { return os.Truncate(c.at("layer", c.img.DiffIDs[0], "tree.gz"), 20) }, Usual, []string{"layer"}, "not known", nil},
+		"no layer":         {func(c *checked) error { return os.RemoveAll(c.at("layer", c.img.DiffIDs[0])) }, Quick, []string{"layer"}, "missing", nil},
+		"half a layer":     {func(c *checked) error { return os.RemoveAll(c.img.Layers[1]) }, Quick, []string{"layer"}, "missing", nil},
+		"empty file":       {func(c *checked) error { return os.Truncate(c.img.Layers[0]+"/a", 0) }, Usual, []string{"layer"}, `"a" size 0, recorded 12`, nil},
+		"added file":       {func(c *checked) error { return overwrite(c.img.Layers[0]+"/x", "") }, Usual, []string{"layer"}, `"x" not recorded`, nil},
+		"lost file":        {func(c *checked) error { return os.Remove(c.img.Layers[0] + "/a") }, Usual, []string{"layer"}, `"a" missing`, nil},
+		"mode":             {func(c *checked) error { return os.Chmod(c.img.Layers[1]+"/b", 0o4755) }, Usual, []string{"layer"}, `"b" mode`, nil},
+		"no tree's record": {func(c *checked) error { return os.Remove(c.at("layer", c.img.DiffIDs[0], "tree.gz")) }, Usual, []string{"layer"}, "it is gone", nil},
+		"tree's record":    {func(c *checked) error { return os.Truncate(c.at("layer", c.img.DiffIDs[0], "tree.gz"), 20) }, Usual, []string{"layer"}, "not known", nil},
 		"rotten file": {func(c *checked) error {
 			path := c.img.Layers[1] + "/b"
 			return keepTime(path, func() error { return overwrite(path, "CONTENT of b") })

@@ -30,6 +30,9 @@ const maxDifferences = 20
 func (s *Store) CheckTree(ctx context.Context, d oci.Digest) ([]tree.Difference, error) {
 	was, err := s.openRecord(d)
 	if errors.Is(err, os.ErrNotExist) {
+		if l, _ := s.readLayer(d); l.Recorded {
+			return nil, fmt.Errorf("%w: it is gone", tree.ErrRecord)
+		}
 		return nil, ErrNoRecord
 	}
 	if err != nil {

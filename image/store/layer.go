@@ -23,6 +23,8 @@ type Layer struct {
 	Size      int64     `json:"size"`
 	Entries   int64     `json:"entries"`
 	CreatedAt time.Time `json:"createdAt"`
+	// Recorded tells that there is a record of the tree beside this one.
+	Recorded bool `json:"recorded,omitempty"`
 	// Dir is the absolute directory of the tree.
 	Dir string `json:"-"`
 }
@@ -168,7 +170,7 @@ func (st *Staging) Sync(size, entries int64) error {
 	if st.lock == nil {
 		return fmt.Errorf("sync layer %s: %w", st.diffID, os.ErrClosed)
 	}
-	l := Layer{DiffID: st.diffID, Size: size, Entries: entries, CreatedAt: time.Now().UTC().Round(time.Second)}
+	l := Layer{DiffID: st.diffID, Size: size, Entries: entries, CreatedAt: time.Now().UTC().Round(time.Second), Recorded: true}
 	err := atomicfile.WriteJSON(filepath.Join(st.path, layerFile), l, 0o600, atomicfile.Volatile)
 	if err == nil {
 		err = st.record()
