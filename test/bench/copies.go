@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"loper.run/test/env"
 )
@@ -119,6 +120,7 @@ func (b *bench) thousand() error {
 		return err
 	}
 	ours.before, ours.argv = nil, append(ours.argv[:ours.command:ours.command], "images")
+	time.Sleep(3 * time.Second) // what has just changed is read anew each time
 	all, err := inTurns(b.n/2, []contender{ours})
 	if err != nil {
 		return err
