@@ -168,12 +168,11 @@ func (p *pull) decideAndFetch(ctx context.Context) error {
 		}
 		close(p.decided)
 	}()
-	err := p.layers(ctx)
-	<-p.decided
-	if cause := context.Cause(ctx); cause != nil {
-		return cause
+	if err := p.layers(ctx); err != nil {
+		cancel(err) // nobody waits for the answer any more
 	}
-	return err
+	<-p.decided
+	return context.Cause(ctx)
 }
 
 // mayFetch waits for the decision.
