@@ -420,12 +420,19 @@ func letLoose(t *testing.T, confined bool) []string {
 	}
 	said := make(chan string, 1)
 	go func() { b, _ := io.ReadAll(r); said <- string(b) }()
+	// Its own file: what is free changes the mode of its streams, and without one that would be the host's /dev/null.
+	stderr, err := os.Create(filepath.Join(t.TempDir(), "stderr"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stderr.Close()
 	args := []string{outside, strconv.Itoa(os.Getpid()), mode}
 	if confined {
 		err = userns.Worker{Name: "captive", Args: args, Stdout: w, Files: []*os.File{dir, packed}, Confined: true}.Run(t.Context())
 	} else {
 		c := exec.Command("/proc/self/exe")
-		c.Args, c.Stdout, c.ExtraFiles = append([]string{"loper-worker:captive"}, args...), w, []*os.File{dir, packed}
+		c.Args, c.ExtraFiles = append([]string{"loper-worker:captive"}, args...), []*os.File{dir, packed}
+		c.Stdout, c.Stderr = w, stderr
 		err = c.Run()
 	}
 	w.Close()

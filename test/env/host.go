@@ -17,8 +17,8 @@ import (
 
 // Host is a picture of what containers could leave on a machine: each set holds one line a thing.
 type Host struct {
-	Mounts, Cgroups, Interfaces, Firewall, Processes, Descriptors, Files map[string]bool
-	look                                                                 Look
+	Mounts, Cgroups, Interfaces, Firewall, Devices, Processes, Descriptors, Files map[string]bool
+	look                                                                          Look
 }
 
 // Look says what counts, since a machine has other work too. Mounts, interfaces and the firewall count always.
@@ -33,7 +33,7 @@ type Look struct {
 func Snapshot(look Look) Host {
 	return Host{
 		look: look, Mounts: mounts(), Cgroups: look.cgroups(), Interfaces: names("/sys/class/net"), Firewall: firewall(),
-		Processes: look.processes(), Descriptors: descriptors(), Files: look.files(),
+		Devices: devices(), Processes: look.processes(), Descriptors: descriptors(), Files: look.files(),
 	}
 }
 
@@ -61,6 +61,7 @@ func (h Host) Diff(after Host) []string {
 		{"cgroup", h.Cgroups, after.Cgroups, true},
 		{"interface", h.Interfaces, after.Interfaces, false},
 		{"firewall", h.Firewall, after.Firewall, false},
+		{"device", h.Devices, after.Devices, false},
 		{"process", h.Processes, after.Processes, true},
 		{"descriptor", h.Descriptors, after.Descriptors, false},
 		{"file", h.Files, after.Files, false},
@@ -136,6 +137,18 @@ func names(dir string) map[string]bool {
 	entries, _ := os.ReadDir(dir)
 	for _, e := range entries {
 		set[e.Name()] = true
+	}
+	return set
+}
+
+// devices are the nodes that every container gets: a mode or an owner that changes there changes for all programs of the machine.
+func devices() map[string]bool {
+	set := map[string]bool{}
+	for _, name := range []string{"null", "zero", "full", "random", "urandom", "tty", "ptmx"} {
+		var st unix.Stat_t
+		if err := unix.Stat("/dev/"+name, &st); err == nil {
+			set[fmt.Sprintf("/dev/%s %o %d:%d", name, st.Mode, st.Uid, st.Gid)] = true
+		}
 	}
 	return set
 }
