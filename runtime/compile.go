@@ -71,6 +71,8 @@ type Settings struct {
 	AskTerminal bool
 	// PreserveFDs is how many descriptors from 3 on the container inherits.
 	PreserveFDs int
+	// Network makes the program wait for its networks, which its maker makes.
+	Network bool
 	// exec tells that the process joins a container that is there.
 	exec bool
 	// Shed makes the program run from the Input "own file", a read-only view of
@@ -184,6 +186,7 @@ func Compile(spec *specs.Spec, host Host, set Settings) (*Compiled, error) {
 	}
 	c.loopback()
 	c.protect()
+	c.awaitNetwork()
 	c.hooksBeforePivot()
 	c.pivot()
 	c.readonlyRoot()

@@ -57,6 +57,7 @@ func TestCompileGolden(t *testing.T) {
 			set.Overlay = &Overlay{Lower: []string{"/a", "/b"}, Upper: "/u", Work: "/w"}
 			set.Bound = true
 		},
+		"network": func(_ *specs.Spec, _ *Host, set *Settings) { set.Network = true },
 		"joined": func(s *specs.Spec, _ *Host, _ *Settings) {
 			s.Process.Terminal = false
 			s.Linux.Namespaces = []specs.LinuxNamespace{

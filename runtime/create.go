@@ -28,6 +28,10 @@ type Options struct {
 	// Terminal, when set, is called once the master is on its way to
 	// ConsoleSocket, and before the program runs.
 	Terminal func() error
+	// Network, when set, connects the container's network namespace. It is called
+	// once that exists, from another goroutine than the caller's; nothing of the
+	// container runs before it has returned, and nothing ever if it fails.
+	Network func(namespace *os.File) error
 	// Detached lets the container outlive the caller. Otherwise it dies with
 	// the calling thread, which the calling goroutine then keeps.
 	Detached bool
@@ -89,7 +93,7 @@ func Plan(o Options) (*launch.Program, error) {
 }
 
 func (o *Options) settings(gate bool) Settings {
-	return Settings{Overlay: o.Overlay, Gate: gate, Recorded: o.Detached, AskTerminal: o.Terminal != nil, Bound: !o.Detached, PreserveFDs: o.PreserveFDs, NoKeyring: o.NoKeyring, NoPivot: o.NoPivot}
+	return Settings{Overlay: o.Overlay, Gate: gate, Recorded: o.Detached, AskTerminal: o.Terminal != nil, Network: o.Network != nil, Bound: !o.Detached, PreserveFDs: o.PreserveFDs, NoKeyring: o.NoKeyring, NoPivot: o.NoPivot}
 }
 
 // spec returns the caller's spec, valid and with an absolute root.

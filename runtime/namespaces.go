@@ -88,8 +88,8 @@ func planNamespaces(list []specs.LinuxNamespace, privileged bool) namespaces {
 
 // announced tells whether the parent, which has something to do with the new
 // namespaces, has to be told that they are there: the clone didn't make them.
-func (n namespaces) announced(devices bool) bool {
-	return (n.user || devices) && n.later != 0 || n.time
+func (n namespaces) announced(network bool) bool {
+	return (n.user || network) && n.later != 0 || n.time
 }
 
 // has tells whether a spec gives the container a namespace other than the
@@ -148,7 +148,7 @@ func (c *compiler) enterNamespaces() {
 		c.add(launch.Op{Call: launch.Unshare, Args: []launch.Arg{launch.Int(cloneNewTime)}, Text: "make the time namespace", Field: "linux.namespaces"})
 	}
 	devices := len(c.spec.Linux.NetDevices) > 0
-	if n.announced(devices) {
+	if n.announced(devices || c.set.Network) {
 		c.add(launch.Op{Call: launch.Announce, Text: announceUser})
 	}
 	switch {

@@ -78,14 +78,9 @@ func (s *starting) moveDevices(p *launch.Process) error {
 	if len(s.spec.Linux.NetDevices) == 0 {
 		return nil
 	}
-	inside := s.files[namespaceInput(specs.NetworkNamespace)]
-	if inside == nil {
-		f, err := os.Open("/proc/" + strconv.Itoa(p.Pid()) + "/ns/net")
-		if err != nil {
-			return err
-		}
-		s.owned = append(s.owned, f)
-		inside = f
+	inside, err := s.networkNamespace(p)
+	if err != nil {
+		return err
 	}
 	s.network = inside
 	host, err := netlink.Open()

@@ -17,13 +17,16 @@ import (
 // namespace, its standing with the OOM killer, and the prepared mounts.
 func (s *starting) settle(p *launch.Process) error {
 	devices := len(s.spec.Linux.NetDevices) > 0
-	if s.ns.announced(devices) {
+	if s.ns.announced(devices || s.options.Network != nil) {
 		if text, err := p.Next(); err != nil || text != announceUser {
 			if err == nil {
 				err = errors.New("the new namespaces didn't come up")
 			}
 			return err
 		}
+	}
+	if err := s.connect(p); err != nil {
+		return err
 	}
 	if s.ns.user {
 		if err := userns.Write(p.Pid(), s.spec.Linux.UIDMappings, s.spec.Linux.GIDMappings); err != nil {

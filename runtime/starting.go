@@ -33,6 +33,8 @@ type starting struct {
 	grouped   bool       // the cgroups are this container's
 	network   *os.File   // the container's network namespace, if devices go there
 	moved     []movedDevice
+	// connecting gets the outcome of Options.Network; nil: it doesn't run.
+	connecting chan error
 }
 
 // register puts the container on record. Whoever deletes it waits for the lock.
@@ -169,6 +171,10 @@ func (s *starting) launch() error {
 			if err := p.Send(); err != nil {
 				return err
 			}
+		case text == announceNetwork:
+			if err := s.letConnected(p); err != nil {
+				return err
+			}
 		case text == announceListener:
 			s.container.state.Pid = p.Pid()
 			if err := passListener(p, s.spec.Linux.Seccomp, s.container.ociState(specs.StateCreating)); err != nil {
@@ -215,6 +221,7 @@ func (s *starting) undo(cause error) error {
 	if p := s.container.process; p != nil {
 		p.Abort()
 	}
+	s.connected() // what it made goes as its caller hears of the failure
 	if err := s.returnDevices(); err != nil {
 		cause = fmt.Errorf("%w (and %v)", cause, err)
 	}
