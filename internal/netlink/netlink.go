@@ -1,10 +1,13 @@
-// Package netlink speaks rtnetlink: what the kernel is asked about network
-// interfaces and addresses, and how they are changed.
+// Package netlink speaks netlink: requests, answers and refusals, and of
+// rtnetlink what the kernel is asked about network interfaces and addresses, and
+// how they are changed.
 package netlink
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
+	"iter"
 	"os"
 	"runtime"
 
@@ -19,11 +22,20 @@ type Conn struct {
 }
 
 // Open begins a conversation about the caller's network namespace.
-func Open() (*Conn, error) {
-	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.NETLINK_ROUTE)
+func Open() (*Conn, error) { return Dial(unix.NETLINK_ROUTE) }
+
+// Dial is Open for another of netlink's families, like NETLINK_NETFILTER.
+func Dial(family int) (*Conn, error) {
+	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, family)
 	if err != nil {
 		return nil, os.NewSyscallError("netlink socket", err)
 	}
+	return New(fd)
+}
+
+// New begins a conversation with a netlink socket that was made elsewhere, and
+// owns it from then on.
+func New(fd int) (*Conn, error) {
 	if err := unix.Bind(fd, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err != nil {
 		unix.Close(fd)
 		return nil, os.NewSyscallError("bind the netlink socket", err)
@@ -38,7 +50,10 @@ func Open() (*Conn, error) {
 // OpenIn begins a conversation about another network namespace. The caller
 // needs CAP_SYS_ADMIN in its own user namespace and in the one that owns the
 // other.
-func OpenIn(namespace *os.File) (*Conn, error) {
+func OpenIn(namespace *os.File) (*Conn, error) { return DialIn(namespace, unix.NETLINK_ROUTE) }
+
+// DialIn is OpenIn for another of netlink's families.
+func DialIn(namespace *os.File, family int) (*Conn, error) {
 	type result struct {
 		c   *Conn
 		err error
@@ -48,7 +63,7 @@ func OpenIn(namespace *os.File) (*Conn, error) {
 		// A socket stays in the namespace in which it was made. A thread that
 		// doesn't find its way back ends with the goroutine.
 		runtime.LockOSThread()
-		c, back, err := openIn(namespace)
+		c, back, err := openIn(namespace, family)
 		if back {
 			runtime.UnlockOSThread()
 		}
@@ -58,7 +73,7 @@ func OpenIn(namespace *os.File) (*Conn, error) {
 	return r.c, r.err
 }
 
-func openIn(namespace *os.File) (c *Conn, back bool, err error) {
+func openIn(namespace *os.File, family int) (c *Conn, back bool, err error) {
 	own, err := os.Open("/proc/thread-self/ns/net")
 	if err != nil {
 		return nil, true, err
@@ -67,7 +82,7 @@ func openIn(namespace *os.File) (c *Conn, back bool, err error) {
 	if err := unix.Setns(int(namespace.Fd()), unix.CLONE_NEWNET); err != nil {
 		return nil, true, fmt.Errorf("join the network namespace %s: %w", namespace.Name(), err)
 	}
-	c, err = Open()
+	c, err = Dial(family)
 	return c, unix.Setns(int(own.Fd()), unix.CLONE_NEWNET) == nil, err
 }
 
@@ -78,6 +93,9 @@ func (c *Conn) Close() error { return unix.Close(c.fd) }
 type Error struct {
 	Errno unix.Errno
 	Words string
+	// Offset is where in the request, with its header, the attribute begins
+	// that was refused; 0: not told.
+	Offset uint32
 }
 
 // Error puts the words behind the cause.
@@ -92,47 +110,52 @@ func (e *Error) Error() string {
 func (e *Error) Unwrap() error { return e.Errno }
 
 // Do sends a request, of a kind like RTM_NEWLINK and with flags like
-// NLM_F_CREATE, and returns the bodies of what the kernel answered.
+// NLM_F_CREATE, and returns the bodies of what the kernel answered. A list that
+// changed while it was read is read again.
 func (c *Conn) Do(kind, flags uint16, body []byte) ([][]byte, error) {
-	c.seq++
-	native := binary.NativeEndian
-	message := make([]byte, unix.NLMSG_HDRLEN, unix.NLMSG_HDRLEN+len(body))
-	native.PutUint32(message[0:], uint32(unix.NLMSG_HDRLEN+len(body)))
-	native.PutUint16(message[4:], kind)
-	native.PutUint16(message[6:], flags|unix.NLM_F_REQUEST|unix.NLM_F_ACK)
-	native.PutUint32(message[8:], c.seq)
-	if err := unix.Sendto(c.fd, append(message, body...), 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err != nil {
-		return nil, os.NewSyscallError("send to netlink", err)
+	for attempt := 0; ; attempt++ {
+		answers, err := c.do(Message{Kind: kind, Flags: flags | unix.NLM_F_ACK, Body: body})
+		if err != errChanged || attempt == 50 {
+			return answers, err
+		}
+	}
+}
+
+// errChanged is a list that is no longer what it was when its reading began.
+var errChanged = errors.New("netlink: the list changes faster than it can be read")
+
+func (c *Conn) do(request Message) ([][]byte, error) {
+	if err := c.send(c.appendMessage(nil, request)); err != nil {
+		return nil, err
 	}
 	var answers [][]byte
+	changed := false
 	for {
-		answer, err := c.receive()
+		answer, err := c.receive(0)
 		if err != nil {
 			return nil, err
 		}
-		for len(answer) >= unix.NLMSG_HDRLEN {
-			size := int(native.Uint32(answer))
-			if size < unix.NLMSG_HDRLEN || size > len(answer) {
-				return nil, fmt.Errorf("netlink: a message of %d bytes in %d", size, len(answer))
-			}
-			what, its, seq := native.Uint16(answer[4:]), native.Uint16(answer[6:]), native.Uint32(answer[8:])
-			content := answer[unix.NLMSG_HDRLEN:size]
-			answer = answer[min(align(size), len(answer)):]
+		for seq, m := range split(answer) {
 			switch {
 			case seq != c.seq: // of a request that was given up
-			case what == unix.NLMSG_ERROR, what == unix.NLMSG_DONE:
-				return answers, refusal(content, its)
+			case m.Kind == unix.NLMSG_ERROR, m.Kind == unix.NLMSG_DONE:
+				err := refusal(m.Body, m.Flags)
+				if err == nil && (changed || m.Flags&unix.NLM_F_DUMP_INTR != 0) {
+					err = errChanged
+				}
+				return answers, err
 			default:
-				answers = append(answers, content)
+				changed = changed || m.Flags&unix.NLM_F_DUMP_INTR != 0
+				answers = append(answers, m.Body)
 			}
 		}
 	}
 }
 
 // receive returns one datagram, however long it is.
-func (c *Conn) receive() ([]byte, error) {
+func (c *Conn) receive(flags int) ([]byte, error) {
 	for {
-		n, _, err := unix.Recvfrom(c.fd, nil, unix.MSG_PEEK|unix.MSG_TRUNC)
+		n, _, err := unix.Recvfrom(c.fd, nil, flags|unix.MSG_PEEK|unix.MSG_TRUNC)
 		if err == nil {
 			answer := make([]byte, n)
 			n, _, err = unix.Recvfrom(c.fd, answer, 0)
@@ -142,6 +165,24 @@ func (c *Conn) receive() ([]byte, error) {
 		}
 		if err != unix.EINTR {
 			return nil, os.NewSyscallError("receive from netlink", err)
+		}
+	}
+}
+
+// split takes a datagram apart into messages by their sequence numbers.
+func split(datagram []byte) iter.Seq2[uint32, Message] {
+	native := binary.NativeEndian
+	return func(yield func(uint32, Message) bool) {
+		for len(datagram) >= unix.NLMSG_HDRLEN {
+			size := int(native.Uint32(datagram))
+			if size < unix.NLMSG_HDRLEN || size > len(datagram) {
+				return
+			}
+			m := Message{Kind: native.Uint16(datagram[4:]), Flags: native.Uint16(datagram[6:]), Body: datagram[unix.NLMSG_HDRLEN:size]}
+			if !yield(native.Uint32(datagram[8:]), m) {
+				return
+			}
+			datagram = datagram[min(align(size), len(datagram)):]
 		}
 	}
 }
@@ -162,8 +203,11 @@ func refusal(content []byte, flags uint16) error {
 			at = 4 + align(int(binary.NativeEndian.Uint32(content[4:])))
 		}
 		for kind, value := range Attributes(content[min(at, len(content)):]) {
-			if kind == unix.NLMSGERR_ATTR_MSG {
+			switch kind {
+			case unix.NLMSGERR_ATTR_MSG:
 				e.Words = text(value)
+			case unix.NLMSGERR_ATTR_OFFS:
+				e.Offset = number(value)
 			}
 		}
 	}
