@@ -57,8 +57,9 @@ type Request struct {
 
 // Port is one -p: a port of the host that leads to one of a container.
 type Port struct {
-	Host          netip.Addr `json:"host,omitzero"` // invalid: all addresses of both families
-	HostPort      uint16     `json:"hostPort"`      // 0 in a request: any that is free
+	Host          netip.Addr `json:"host,omitzero"`     // invalid: all addresses of both families
+	HostPort      uint16     `json:"hostPort"`          // 0 in a request: any that is free
+	HostEnd       uint16     `json:"hostEnd,omitempty"` // in a request: any free one from HostPort to this; 0: HostPort
 	ContainerPort uint16     `json:"containerPort"`
 	Protocol      string     `json:"protocol"` // tcp, udp, sctp
 }
