@@ -73,6 +73,9 @@ type Settings struct {
 	PreserveFDs int
 	// Network makes the program wait for its networks, which its maker makes.
 	Network bool
+	// Nested makes the new user namespace in the one of the Input "parent user
+	// namespace".
+	Nested bool
 	// exec tells that the process joins a container that is there.
 	exec bool
 	// Shed makes the program run from the Input "own file", a read-only view of
@@ -137,7 +140,7 @@ const usualOps = 640
 // Compile turns config.json into the program of a new container. It reads
 // nothing but its arguments.
 func Compile(spec *specs.Spec, host Host, set Settings) (*Compiled, error) {
-	c := &compiler{p: &launch.Program{Ops: make([]launch.Op, 0, usualOps)}, spec: spec, host: host, set: set, ns: planNamespaces(spec.Linux.Namespaces, host.Privileged)}
+	c := &compiler{p: &launch.Program{Ops: make([]launch.Op, 0, usualOps)}, spec: spec, host: host, set: set, ns: planNamespaces(spec.Linux.Namespaces, host.Privileged, set.Nested)}
 	process := spec.Process
 	if process == nil {
 		if !set.Gate {

@@ -32,6 +32,10 @@ type Options struct {
 	// once that exists, from another goroutine than the caller's; nothing of the
 	// container runs before it has returned, and nothing ever if it fails.
 	Network func(namespace *os.File) error
+	// UserParent, when set, is a user namespace of the caller's with the mappings
+	// of the spec; the container's new one is made in it. Who is root there has
+	// rights over the container's network too.
+	UserParent *os.File
 	// Detached lets the container outlive the caller. Otherwise it dies with
 	// the calling thread, which the calling goroutine then keeps.
 	Detached bool
@@ -93,7 +97,7 @@ func Plan(o Options) (*launch.Program, error) {
 }
 
 func (o *Options) settings(gate bool) Settings {
-	return Settings{Overlay: o.Overlay, Gate: gate, Recorded: o.Detached, AskTerminal: o.Terminal != nil, Network: o.Network != nil, Bound: !o.Detached, PreserveFDs: o.PreserveFDs, NoKeyring: o.NoKeyring, NoPivot: o.NoPivot}
+	return Settings{Overlay: o.Overlay, Gate: gate, Recorded: o.Detached, AskTerminal: o.Terminal != nil, Network: o.Network != nil, Nested: o.UserParent != nil, Bound: !o.Detached, PreserveFDs: o.PreserveFDs, NoKeyring: o.NoKeyring, NoPivot: o.NoPivot}
 }
 
 // spec returns the caller's spec, valid and with an absolute root.

@@ -18,6 +18,9 @@ func (s *starting) gather(gate bool) error {
 		}
 		s.keep(namespaceInput(ns.Type), f)
 	}
+	if s.ns.nested {
+		s.files[userParentInput] = s.options.UserParent
+	}
 	if beforePivot(s.spec) {
 		null, err := os.OpenFile("/dev/null", os.O_RDWR, 0)
 		if err != nil {

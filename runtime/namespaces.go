@@ -43,14 +43,16 @@ type namespaces struct {
 	forks  bool                   // a second child is needed for the pid or time namespace
 	newPid bool
 	user   bool // a new user namespace
+	nested bool // it is made in another than the caller's
 }
 
 // planNamespaces decides the order. To join a namespace takes rights over the
 // user namespace that owns it. Who is privileged on the host has them over all,
 // and loses them in a user namespace, which therefore is joined last; to others
 // it is the joined user namespace that gives them, so it comes first. A user
-// namespace that is made comes after all that is joined.
-func planNamespaces(list []specs.LinuxNamespace, privileged bool) namespaces {
+// namespace that is made comes after all that is joined, also after the one that
+// it is to be nested in.
+func planNamespaces(list []specs.LinuxNamespace, privileged, nested bool) namespaces {
 	var n namespaces
 	var fresh uintptr
 	for _, ns := range list {
@@ -77,7 +79,8 @@ func planNamespaces(list []specs.LinuxNamespace, privileged bool) namespaces {
 	}
 	n.user = fresh&unix.CLONE_NEWUSER != 0
 	n.newPid = fresh&unix.CLONE_NEWPID != 0
-	if len(n.joined) == 0 && !n.time {
+	n.nested = nested && n.user
+	if len(n.joined) == 0 && !n.time && !n.nested {
 		n.born = fresh
 		return n
 	}
@@ -133,6 +136,12 @@ const (
 // clone, and takes over what the parent prepared in the user namespace.
 func (c *compiler) enterNamespaces() {
 	n := c.ns
+	if n.nested {
+		c.add(launch.Op{
+			Call: launch.Setns, Args: []launch.Arg{launch.Input(userParentInput), launch.Flags(unix.CLONE_NEWUSER, "CLONE_NEWUSER")},
+			Text: "join the user namespace that the container's is made in", Field: "linux.namespaces",
+		})
+	}
 	for _, ns := range n.joined {
 		c.add(launch.Op{
 			Call:  launch.Setns,
@@ -232,5 +241,8 @@ func namespaceFile(t specs.LinuxNamespaceType) string {
 	}
 	return string(t)
 }
+
+// userParentInput names the user namespace that the container's is made in.
+const userParentInput = "parent user namespace"
 
 func namespaceInput(t specs.LinuxNamespaceType) string { return "namespace " + string(t) }

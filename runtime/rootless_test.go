@@ -21,7 +21,14 @@ import (
 func TestRootlessMounts(t *testing.T) {
 	if dirs := os.Getenv("LOPER_TEST_ROOTLESS_MOUNTS"); dirs != "" {
 		list := strings.Split(dirs, ":")
-		rootlessMounts(t, list[0], list[1], list[2])
+		var parent *os.File
+		if list[3] != "" {
+			uids, gids, err := userns.Mappings()
+			must(t, err)
+			parent, err = userNamespace(uids, gids)
+			must(t, err)
+		}
+		rootlessMounts(t, list[0], list[1], list[2], parent)
 		return
 	}
 	ids := map[string]string{"single id": "65533"}
@@ -41,15 +48,21 @@ func TestRootlessMounts(t *testing.T) {
 			must(t, err)
 			must(t, os.WriteFile(copied, binary, 0o755))
 			must(t, exec.Command("chown", "-R", uid+":"+uid, o.Bundle).Run())
-			cmd := command(t, "setpriv", "--reuid="+uid, "--regid="+uid, "--clear-groups", copied, "-test.run=^TestRootlessMounts$", "-test.v")
-			cmd.Env = append(os.Environ(), "LOPER_TEST_ROOTLESS_MOUNTS="+o.Bundle+":"+plain+":"+strict, "TMPDIR="+o.Bundle, "HOME="+o.Bundle)
-			cmd.Dir = o.Bundle
-			out, err := cmd.CombinedOutput()
+			run := func(nested string) ([]byte, error) {
+				cmd := command(t, "setpriv", "--reuid="+uid, "--regid="+uid, "--clear-groups", copied, "-test.run=^TestRootlessMounts$", "-test.v")
+				cmd.Env = append(os.Environ(), "LOPER_TEST_ROOTLESS_MOUNTS="+o.Bundle+":"+plain+":"+strict+":"+nested, "TMPDIR="+o.Bundle, "HOME="+o.Bundle)
+				cmd.Dir = o.Bundle
+				return cmd.CombinedOutput()
+			}
+			out, err := run("")
 			if strings.Contains(string(out), "user namespaces may be off") {
 				t.Skip("needs user namespaces for ordinary users")
 			}
 			if err != nil || !strings.Contains(string(out), "--- PASS: TestRootlessMounts") {
 				t.Errorf("%v: %s", err, out)
+			}
+			if out, err := run("nested"); err != nil {
+				t.Errorf("in a user namespace of the user's: %v: %s", err, out)
 			}
 			if after := mountTable(t, filepath.Dir(plain)); !slices.Equal(before, after) {
 				t.Errorf("the host's mounts were\n%s\nand are\n%s", before, after)
@@ -58,7 +71,7 @@ func TestRootlessMounts(t *testing.T) {
 	}
 }
 
-func rootlessMounts(t *testing.T, dir, plain, strict string) {
+func rootlessMounts(t *testing.T, dir, plain, strict string, parent *os.File) {
 	number := 0
 	options := func(args ...string) Options {
 		spec := exampleSpec(t, true)
@@ -69,7 +82,7 @@ func rootlessMounts(t *testing.T, dir, plain, strict string) {
 		spec.Process.Terminal, spec.Process.Args = false, args
 		spec.Mounts = slices.DeleteFunc(spec.Mounts, func(m specs.Mount) bool { return m.Type == "cgroup" })
 		number++
-		return Options{Root: filepath.Join(dir, "state"), ID: fmt.Sprint("rootless", number), Bundle: dir, Spec: spec}
+		return Options{Root: filepath.Join(dir, "state"), ID: fmt.Sprint("rootless", number), Bundle: dir, Spec: spec, UserParent: parent}
 	}
 	must(t, os.MkdirAll(filepath.Join(dir, "rootfs/had"), 0o750))
 	must(t, os.WriteFile(filepath.Join(dir, "rootfs/had/file"), []byte("content\n"), 0o600))
@@ -122,6 +135,9 @@ func rootlessMounts(t *testing.T, dir, plain, strict string) {
 	o.Config, o.Detached = encode(t, o.Spec), true
 	c, err := Run(o)
 	must(t, err)
+	if parent != nil && parentID(t, c.Pid()) != inode(t, parent) {
+		t.Error("the user namespace is no child of the given one")
+	}
 	added := []specs.Mount{{Destination: "/added/tmpfs", Type: "tmpfs"}, {Destination: "/added/bind", Source: filepath.Join(dir, "rootfs/had"), Options: []string{"bind", "ro"}}}
 	must(t, c.AddMounts(added))
 	if out := execute(t, c, o, "sh", "-c", "cat /added/bind/file; touch /added/tmpfs/x && echo ok; touch /added/bind/x 2>&1"); out != "content\nok\ntouch: /added/bind/x: Read-only file system\n" {
@@ -131,4 +147,24 @@ func rootlessMounts(t *testing.T, dir, plain, strict string) {
 	must(t, c.Kill(unix.SIGKILL, true))
 	c.Wait()
 	must(t, c.Delete(false))
+}
+
+// parentID is the inode of the parent of a process's user namespace.
+func parentID(t *testing.T, pid int) uint64 {
+	t.Helper()
+	f, err := os.Open(fmt.Sprintf("/proc/%d/ns/user", pid))
+	must(t, err)
+	defer f.Close()
+	fd, err := unix.IoctlRetInt(int(f.Fd()), unix.NS_GET_PARENT)
+	must(t, err)
+	parent := os.NewFile(uintptr(fd), "parent")
+	defer parent.Close()
+	return inode(t, parent)
+}
+
+func inode(t *testing.T, f *os.File) uint64 {
+	t.Helper()
+	var st unix.Stat_t
+	must(t, unix.Fstat(int(f.Fd()), &st))
+	return st.Ino
 }

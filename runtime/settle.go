@@ -29,7 +29,7 @@ func (s *starting) settle(p *launch.Process) error {
 		return err
 	}
 	if s.ns.user {
-		if err := userns.Write(p.Pid(), s.spec.Linux.UIDMappings, s.spec.Linux.GIDMappings); err != nil {
+		if err := s.writeIDs(p); err != nil {
 			return badField("linux.uidMappings", "%w", err)
 		}
 	}
@@ -67,6 +67,14 @@ func (s *starting) settle(p *launch.Process) error {
 	}
 	defer closeAll(mounts)
 	return sendMounts(p, mounts)
+}
+
+// writeIDs gives the new user namespace its ids.
+func (s *starting) writeIDs(p *launch.Process) error {
+	if s.ns.nested {
+		return userns.WriteNested(s.options.UserParent, p.Pid(), s.spec.Linux.UIDMappings, s.spec.Linux.GIDMappings)
+	}
+	return userns.Write(p.Pid(), s.spec.Linux.UIDMappings, s.spec.Linux.GIDMappings)
 }
 
 // writeProc writes a file of /proc, and of no other file system, in one write.

@@ -39,7 +39,7 @@ type starting struct {
 
 // register puts the container on record. Whoever deletes it waits for the lock.
 func (s *starting) register() (lock *os.File, err error) {
-	s.ns = planNamespaces(s.spec.Linux.Namespaces, userns.Privileged())
+	s.ns = planNamespaces(s.spec.Linux.Namespaces, userns.Privileged(), s.options.UserParent != nil)
 	if s.cgroup, err = newCgroup(s.spec, &s.options); err != nil {
 		return nil, err
 	}
