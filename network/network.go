@@ -31,6 +31,8 @@ type Network struct {
 	// bridge without it is isolated from those that are.
 	Isolated bool `json:"isolated,omitempty"`
 	NoDNS    bool `json:"noDNS,omitempty"`
+	// Nameservers are asked for what the network does not know; nil: the host's.
+	Nameservers []netip.Addr `json:"nameservers,omitempty"`
 
 	Interface string `json:"interface"`      // the bridge, or the parent of macvlan and ipvlan
 	MTU       int    `json:"mtu,omitempty"`  // bytes; 0: the kernel's choice

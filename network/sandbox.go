@@ -16,7 +16,7 @@ type Sandbox struct {
 	// PublishOpen lets published ports pass by the host's own firewall.
 	PublishOpen bool `json:"publishOpen,omitempty"`
 
-	Nameservers []netip.Addr `json:"nameservers,omitempty"` // asked for what no network knows; nil: the host's
+	Nameservers []netip.Addr `json:"nameservers,omitempty"` // asked for what no network knows; nil: the networks', else the host's
 	Hosts       []HostName   `json:"hosts,omitempty"`       // further names, as of --add-host
 
 	Egress    []string `json:"egress,omitempty"` // rules, as --egress; nil: all is allowed
@@ -40,6 +40,7 @@ type Endpoint struct {
 	Mode          string         `json:"mode,omitempty"`
 	Internal      bool           `json:"internal,omitempty"`
 	NoDNS         bool           `json:"noDNS,omitempty"`
+	Nameservers   []netip.Addr   `json:"nameservers,omitempty"` // the network's
 	MTU           int            `json:"mtu,omitempty"`
 	VLAN          int            `json:"vlan,omitempty"`
 	HostInterface string         `json:"hostInterface,omitempty"` // the host's end of the container's interface
