@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"loper.run/test/env"
 )
 
 // contender is one command line that does the same as the others of its row.
@@ -18,6 +20,7 @@ type contender struct {
 	before  func() error // not measured
 	skip    string       // why it is not measured
 	command int          // where in argv the command begins, behind the options of all
+	in      *env.Netns   // the network it runs in; nil: the benchmark's
 }
 
 // with adds a command to the options of all.
@@ -85,9 +88,21 @@ func (c contender) once() (time.Duration, error) {
 	if c.environ != nil {
 		cmd.Env = append(os.Environ(), c.environ...)
 	}
-	begun := time.Now()
-	err := cmd.Run()
-	took := time.Since(begun)
+	var took time.Duration
+	var err error
+	run := func() {
+		begun := time.Now()
+		err = cmd.Run()
+		took = time.Since(begun)
+	}
+	if c.in != nil {
+		c.in.Do(run)
+	} else {
+		run()
+	}
+	if err != nil && c.in != nil {
+		return 0, fmt.Errorf("%s: %w", strings.Join(c.argv, " "), err)
+	}
 	if err != nil {
 		said, _ := must(c.argv, c.environ...)
 		_, again := must(c.argv, c.environ...)
