@@ -82,6 +82,13 @@ func parseAddress(a []byte) (Address, bool) {
 
 // AddAddress gives an interface an address.
 func (c *Conn) AddAddress(index int32, a Address) error {
+	r := NewAddress(index, a)
+	_, err := c.Do(r.Kind, r.Flags, r.Body)
+	return err
+}
+
+// NewAddress gives an interface an address.
+func NewAddress(index int32, a Address) Request {
 	family := uint8(unix.AF_INET6)
 	if a.Prefix.Addr().Is4() {
 		family = unix.AF_INET
@@ -102,6 +109,6 @@ func (c *Conn) AddAddress(index int32, a Address) error {
 	if a.Protocol != 0 {
 		m = Append(m, ifaProto, []byte{a.Protocol})
 	}
-	_, err := c.Do(unix.RTM_NEWADDR, unix.NLM_F_CREATE|unix.NLM_F_EXCL, m)
-	return err
+	return Request{Message: Message{Kind: unix.RTM_NEWADDR, Flags: unix.NLM_F_CREATE | unix.NLM_F_EXCL, Body: m},
+		What: "add the address " + a.Prefix.String()}
 }

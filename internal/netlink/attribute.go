@@ -31,6 +31,16 @@ func AppendUint32(message []byte, kind uint16, value uint32) []byte {
 	return Append(message, kind, binary.NativeEndian.AppendUint32(nil, value))
 }
 
+// Nest adds an attribute whose value is what inner adds.
+func Nest(message []byte, kind uint16, inner func([]byte) []byte) []byte {
+	at := len(message)
+	message = binary.NativeEndian.AppendUint16(message, 0)
+	message = binary.NativeEndian.AppendUint16(message, kind|unix.NLA_F_NESTED)
+	message = inner(message)
+	binary.NativeEndian.PutUint16(message[at:], uint16(len(message)-at))
+	return message
+}
+
 // Attributes are those of a message, by their kinds without flags.
 func Attributes(list []byte) iter.Seq2[uint16, []byte] {
 	return func(yield func(uint16, []byte) bool) {

@@ -8,16 +8,22 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Link is a network interface.
+// Link is a network interface, as the kernel has it.
 type Link struct {
-	Index int32
-	Name  string
-	Up    bool
+	Index   int32
+	Name    string
+	Kind    string // bridge, veth, …; "": hardware and the loopback
+	Up      bool
+	Master  int32 // the bridge that it is a port of
+	Peer    int32 // the other end of a veth, or the parent, in its own namespace
+	MTU     uint32
+	Address []byte // of the link layer
+	Alias   string // free text
 }
 
 // linkMessage is struct ifinfomsg.
 func linkMessage(index int32, flags, change uint32) []byte {
-	m := make([]byte, unix.SizeofIfInfomsg)
+	m := make([]byte, unix.SizeofIfInfomsg, 256)
 	binary.NativeEndian.PutUint32(m[4:], uint32(index))
 	binary.NativeEndian.PutUint32(m[8:], flags)
 	binary.NativeEndian.PutUint32(m[12:], change)
@@ -43,6 +49,38 @@ func (c *Conn) LinkAt(index int32) (Link, error) {
 	return parseLink(answers)
 }
 
+// Links lists the interfaces.
+func (c *Conn) Links() ([]Link, error) {
+	answers, err := c.Do(unix.RTM_GETLINK, unix.NLM_F_DUMP, linkMessage(0, 0, 0))
+	if err != nil {
+		return nil, err
+	}
+	list := make([]Link, 0, len(answers))
+	for _, a := range answers {
+		l, err := parseLink([][]byte{a})
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, l)
+	}
+	return list, nil
+}
+
+// FindLink asks for an interface by its name; Link of the answered request
+// tells of it.
+func FindLink(name string) Request {
+	return Request{Message: Message{Kind: unix.RTM_GETLINK, Body: AppendString(linkMessage(0, 0, 0), unix.IFLA_IFNAME, name)},
+		What: "find the interface " + name}
+}
+
+// Link is what the kernel answered to FindLink.
+func (r *Request) Link() (Link, error) {
+	if r.Err != nil {
+		return Link{}, r.Err
+	}
+	return parseLink(r.Answers)
+}
+
 func parseLink(answers [][]byte) (Link, error) {
 	if len(answers) != 1 || len(answers[0]) < unix.SizeofIfInfomsg {
 		return Link{}, fmt.Errorf("netlink: %d answers about one interface", len(answers))
@@ -50,8 +88,25 @@ func parseLink(answers [][]byte) (Link, error) {
 	a := answers[0]
 	l := Link{Index: int32(binary.NativeEndian.Uint32(a[4:])), Up: binary.NativeEndian.Uint32(a[8:])&unix.IFF_UP != 0}
 	for kind, value := range Attributes(a[unix.SizeofIfInfomsg:]) {
-		if kind == unix.IFLA_IFNAME {
+		switch kind {
+		case unix.IFLA_IFNAME:
 			l.Name = text(value)
+		case unix.IFLA_IFALIAS:
+			l.Alias = text(value)
+		case unix.IFLA_MASTER:
+			l.Master = int32(number(value))
+		case unix.IFLA_LINK:
+			l.Peer = int32(number(value))
+		case unix.IFLA_MTU:
+			l.MTU = number(value)
+		case unix.IFLA_ADDRESS:
+			l.Address = value
+		case unix.IFLA_LINKINFO:
+			for kind, value := range Attributes(value) {
+				if kind == unix.IFLA_INFO_KIND {
+					l.Kind = text(value)
+				}
+			}
 		}
 	}
 	return l, nil

@@ -6,10 +6,10 @@ package netlink
 import (
 	"encoding/binary"
 	"errors"
-	"fmt"
 	"iter"
 	"os"
-	"runtime"
+
+	"loper.run/internal/netns"
 
 	"golang.org/x/sys/unix"
 )
@@ -54,36 +54,11 @@ func OpenIn(namespace *os.File) (*Conn, error) { return DialIn(namespace, unix.N
 
 // DialIn is OpenIn for another of netlink's families.
 func DialIn(namespace *os.File, family int) (*Conn, error) {
-	type result struct {
-		c   *Conn
-		err error
-	}
-	done := make(chan result)
-	go func() {
-		// A socket stays in the namespace in which it was made. A thread that
-		// doesn't find its way back ends with the goroutine.
-		runtime.LockOSThread()
-		c, back, err := openIn(namespace, family)
-		if back {
-			runtime.UnlockOSThread()
-		}
-		done <- result{c, err}
-	}()
-	r := <-done
-	return r.c, r.err
-}
-
-func openIn(namespace *os.File, family int) (c *Conn, back bool, err error) {
-	own, err := os.Open("/proc/thread-self/ns/net")
+	fds, err := netns.Open(namespace, netns.Netlink(family))
 	if err != nil {
-		return nil, true, err
+		return nil, err
 	}
-	defer own.Close()
-	if err := unix.Setns(int(namespace.Fd()), unix.CLONE_NEWNET); err != nil {
-		return nil, true, fmt.Errorf("join the network namespace %s: %w", namespace.Name(), err)
-	}
-	c, err = Dial(family)
-	return c, unix.Setns(int(own.Fd()), unix.CLONE_NEWNET) == nil, err
+	return New(fds[0])
 }
 
 // Close ends the conversation.
