@@ -76,7 +76,7 @@ func TestBridgeAndVeth(t *testing.T) {
 	if err := host.Ask(requests); err != nil {
 		t.Fatal(err)
 	}
-	veth, err := requests[3].Link()
+	veth, err := requests[4].Link()
 	if err != nil || veth.Master != bridge.Index || veth.Peer == 0 || veth.Kind != "veth" {
 		t.Fatalf("%+v, %v", veth, err)
 	}
