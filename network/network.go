@@ -1,6 +1,24 @@
 // Package network gives containers addresses, names and ports. A network is a
 // directory of files; what the kernel has of it is made when a container comes,
 // through netlink alone.
+//
+// What networks there are lies below the lasting root:
+//
+//	network/NAME/network.json   Network; the name is taken by making the directory
+//	network/.ula                the prefix that IPv6 subnets are cut from
+//
+// What containers have of them lies below the run root and goes with a reboot:
+//
+//	network/ID/endpoint/CONTAINER      Member; only the container's id while it is being made
+//	network/ID/address/ADDRESS         the id of the container that has the address
+//	network/ID/name/NAME/CONTAINER     the addresses, a line each, of a container with this name in lower case
+//	network/ID/last4, last6            the address that was given last
+//	network/port/tcp-8080/HOST         the id of the container that has the port of this host address
+//	network/port/CONTAINER             the ports that a container has or is about to take, a line each
+//
+// Addresses and ports are taken by making a hard link, names are whole when they
+// are seen. Who is killed leaves an endpoint or a list of ports, by which Release
+// finds the rest.
 package network
 
 import (
@@ -33,6 +51,8 @@ type Network struct {
 	NoDNS    bool `json:"noDNS,omitempty"`
 	// Nameservers are asked for what the network does not know; nil: the host's.
 	Nameservers []netip.Addr `json:"nameservers,omitempty"`
+	// Aux are addresses that no container gets, by the names of what has them.
+	Aux map[string]netip.Addr `json:"aux,omitempty"`
 
 	Interface string `json:"interface"`      // the bridge, or the parent of macvlan and ipvlan
 	MTU       int    `json:"mtu,omitempty"`  // bytes; 0: the kernel's choice
@@ -42,9 +62,9 @@ type Network struct {
 
 // Subnet is a range of addresses of a network.
 type Subnet struct {
-	Prefix  netip.Prefix `json:"prefix"`          // masked
-	Gateway netip.Addr   `json:"gateway"`         // invalid: none
-	Range   netip.Prefix `json:"range,omitempty"` // the part that addresses are chosen from; invalid: all of it
+	Prefix  netip.Prefix `json:"prefix"`           // masked
+	Gateway netip.Addr   `json:"gateway,omitzero"` // invalid: none
+	Range   netip.Prefix `json:"range,omitzero"`   // the part that addresses are chosen from; invalid: all of it
 }
 
 // Request is one --network of a container: a network, and what is wanted of it.

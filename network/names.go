@@ -1,0 +1,60 @@
+package network
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// takeNames lets a member be found by its names. Each is a link of one file, so
+// that nobody reads a part of it.
+func (s *Store) takeNames(n *Network, m *Member) error {
+	var lines strings.Builder
+	for _, p := range m.Endpoint.Addresses {
+		lines.WriteString(p.Addr().String() + "\n")
+	}
+	dir := s.Dir(n.ID)
+	draft := filepath.Join(dir, endpointDir, "."+m.Container)
+	if err := os.WriteFile(draft, []byte(lines.String()), 0o600); err != nil {
+		return err
+	}
+	defer os.Remove(draft)
+	for _, name := range m.Names {
+		if err := addName(filepath.Join(dir, nameDir, name), draft, m.Container); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func addName(dir, draft, container string) error {
+	for {
+		if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, os.ErrExist) {
+			return err
+		}
+		err := os.Link(draft, filepath.Join(dir, container))
+		if errors.Is(err, os.ErrExist) {
+			return nil
+		}
+		if !errors.Is(err, os.ErrNotExist) {
+			return err
+		}
+		// The last other container of this name has given it up in this moment.
+	}
+}
+
+// dropName gives up a name.
+func dropName(dir, container string) error {
+	err := remove(filepath.Join(dir, container))
+	os.Remove(dir) // unless others have the name
+	return err
+}
+
+// remove removes a file that may be gone.
+func remove(path string) error {
+	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	return nil
+}
