@@ -43,3 +43,21 @@ func (p *Program) Await(text string, files int) []Slot {
 	}
 	return slots
 }
+
+// SendFile is the operation that sends a descriptor over a socket, in the form
+// that OCI console sockets expect: the message is a name.
+func SendFile(socket Arg, fd Slot, name, text, field string) Op {
+	const header = 16 // struct cmsghdr
+	control := Words(
+		Int(header+4),
+		Int(uint64(unix.SOL_SOCKET)|uint64(unix.SCM_RIGHTS)<<32),
+		Result(fd),
+	)
+	message := Words(
+		Int(0), Int(0),
+		Words(String(name), Int(len(name))), Int(1),
+		control, Int(header+8),
+		Int(0),
+	)
+	return Op{Call: Sendmsg, Args: []Arg{socket, message, Flags(unix.MSG_NOSIGNAL, "MSG_NOSIGNAL")}, Text: text, Field: field}
+}

@@ -12,7 +12,8 @@ import (
 )
 
 // Receive waits for a descriptor that the child sends over its Input named
-// Parent. When the child fails instead it returns the *Error.
+// Parent; nil when it announces instead that there is none. When the child fails
+// it returns the *Error.
 func (c *Process) Receive() (*os.File, error) {
 	var r report
 	data, control := unsafe.Slice((*byte)(unsafe.Pointer(&r)), unsafe.Sizeof(r)), make([]byte, unix.CmsgSpace(4))
@@ -27,6 +28,8 @@ func (c *Process) Receive() (*os.File, error) {
 		return nil, os.NewSyscallError("recvmsg", err)
 	case rights > 0:
 		return received(control[:rights])
+	case n == len(data) && r.kind == reportAnnounce:
+		return nil, nil
 	case n == len(data) && r.kind == reportFailure && int(r.index) < len(c.program.Ops):
 		return nil, &Error{Op: c.program.Ops[r.index], Errno: syscall.Errno(r.value)}
 	}

@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"loper.run/internal/proc"
 	"loper.run/internal/userns"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
@@ -491,7 +492,7 @@ func TestContainerDiesWithItsMaker(t *testing.T) {
 		if unix.Kill(pid, 0) == unix.ESRCH {
 			return
 		}
-		if status, _, err := processStat(pid); err == nil && status == 'Z' {
+		if status, _, err := proc.Stat(pid); err == nil && status == 'Z' {
 			return // dead; it waits for init to reap it
 		}
 		time.Sleep(20 * time.Millisecond)

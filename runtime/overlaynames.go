@@ -163,7 +163,7 @@ func mountOverlayByNames(o *Overlay, user *os.File) (*os.File, error) {
 	c.stopPropagation()
 	made := c.p.NewSlot()
 	c.overlayByNames(o, slots, false, made)
-	c.add(sendDescriptor(launch.Input(result), made, "overlay", "hand the overlay over", ""), launch.Op{Call: launch.Announce, Text: done})
+	c.add(launch.SendFile(launch.Input(result), made, "overlay", "hand the overlay over", ""), launch.Op{Call: launch.Announce, Text: done})
 	p, err := launch.Start(c.p, launch.Files{result: theirs}, nil)
 	if err != nil {
 		return nil, err

@@ -56,7 +56,7 @@ func (c *compiler) seccomp() {
 	c.add(
 		launch.Op{Call: launch.Announce, Text: announceListener},
 		load,
-		sendDescriptor(launch.Input(launch.Parent), load.Result, "listener", "hand the seccomp listener over, for which the filter must allow sendmsg", field),
+		launch.SendFile(launch.Input(launch.Parent), load.Result, "listener", "hand the seccomp listener over, for which the filter must allow sendmsg", field),
 	)
 	c.p.Await("wait for the seccomp agent, for which the filter must allow recvmsg", 0)
 	// A listener of its own would keep a call waiting whose agent is gone.

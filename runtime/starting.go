@@ -7,6 +7,7 @@ import (
 	"os"
 	"runtime"
 
+	"loper.run/internal/proc"
 	"loper.run/internal/userns"
 	"loper.run/launch"
 	"loper.run/runtime/cgroup"
@@ -197,7 +198,7 @@ func (s *starting) launch() error {
 
 // started records the process.
 func (s *starting) started(pid int) error {
-	_, ticks, err := processStat(pid)
+	_, ticks, err := proc.Stat(pid)
 	if err != nil {
 		return fmt.Errorf("look at the new process: %w", err)
 	}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"loper.run/internal/atomicfile"
+	"loper.run/internal/proc"
 	"loper.run/launch"
 	"loper.run/runtime/cgroup"
 
@@ -189,25 +190,8 @@ func (c *Container) alive() bool {
 	if c.state.Pid <= 0 {
 		return false
 	}
-	status, started, err := processStat(c.state.Pid)
+	status, started, err := proc.Stat(c.state.Pid)
 	return err == nil && started == c.state.Started && status != 'Z' && status != 'X'
-}
-
-// processStat reads a process's state and start time, in clock ticks since
-// boot.
-func processStat(pid int) (status byte, started uint64, err error) {
-	data, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
-	if err != nil {
-		return 0, 0, err
-	}
-	// The name, in parentheses, may hold anything; the fields follow its end.
-	_, rest, found := strings.Cut(string(data[strings.LastIndexByte(string(data), ')')+1:]), " ")
-	fields := strings.Fields(rest)
-	if !found || len(fields) < 20 {
-		return 0, 0, fmt.Errorf("/proc/%d/stat makes no sense", pid)
-	}
-	started, err = strconv.ParseUint(fields[19], 10, 64)
-	return fields[0][0], started, err
 }
 
 // pidInside is the id of a process in the pid namespace that it is in itself.

@@ -70,28 +70,10 @@ func (c *compiler) openTerminal(p *specs.Process) {
 			Call: launch.Fchown, Args: []launch.Arg{launch.Result(c.console), launch.Int(p.User.UID), launch.Int(int64(-1))},
 			Text: "give the terminal to the user", Field: field, Accept: []launch.Accept{{Errno: unix.EPERM}, {Errno: unix.EINVAL}},
 		},
-		sendDescriptor(launch.Input(ConsoleInput), master, "/dev/pts/ptmx", "send the terminal to its console socket", field),
+		launch.SendFile(launch.Input(ConsoleInput), master, "/dev/pts/ptmx", "send the terminal to its console socket", field),
 	)
 	if c.set.AskTerminal {
 		c.add(launch.Op{Call: launch.Announce, Text: announceTerminal})
 		c.p.Await("wait for the terminal's settings", 0)
 	}
-}
-
-// sendDescriptor compiles sendmsg with one descriptor, in the form that OCI
-// console sockets expect: the message is a name.
-func sendDescriptor(socket launch.Arg, fd launch.Slot, name, text, field string) launch.Op {
-	const header = 16 // struct cmsghdr
-	control := launch.Words(
-		launch.Int(header+4),
-		launch.Int(uint64(unix.SOL_SOCKET)|uint64(unix.SCM_RIGHTS)<<32),
-		launch.Result(fd),
-	)
-	message := launch.Words(
-		launch.Int(0), launch.Int(0),
-		launch.Words(launch.String(name), launch.Int(len(name))), launch.Int(1),
-		control, launch.Int(header+8),
-		launch.Int(0),
-	)
-	return launch.Op{Call: launch.Sendmsg, Args: []launch.Arg{socket, message, launch.Flags(unix.MSG_NOSIGNAL, "MSG_NOSIGNAL")}, Text: text, Field: field}
 }

@@ -1,19 +1,18 @@
 package monitor
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
-	"strconv"
 	"time"
 
 	"golang.org/x/sys/unix"
 
 	"loper.run/internal/atomicfile"
 	"loper.run/internal/flock"
+	"loper.run/internal/proc"
 )
 
 // configure opens and reads monitor.json. The file stays open, so that the end
@@ -75,7 +74,7 @@ func (s *server) takeLock(c *Config) error {
 
 // writeState writes state.json.
 func (s *server) writeState(c *Config) error {
-	start, err := startTime(s.pid)
+	_, start, err := proc.Stat(s.pid)
 	if err != nil {
 		return err
 	}
@@ -93,17 +92,3 @@ func (s *server) writeExit(code int, oom bool, finished time.Time) error {
 }
 
 func stamp(t time.Time) string { return t.UTC().Format(time.RFC3339Nano) }
-
-// startTime is field 22 of /proc/PID/stat, in clock ticks since boot.
-func startTime(pid int) (uint64, error) {
-	data, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
-	if err != nil {
-		return 0, err
-	}
-	// The second field, the name in parentheses, may contain anything.
-	fields := bytes.Fields(data[bytes.LastIndexByte(data, ')')+1:])
-	if len(fields) < 20 {
-		return 0, fmt.Errorf("start time of process %d: short stat", pid)
-	}
-	return strconv.ParseUint(string(fields[19]), 10, 64)
-}

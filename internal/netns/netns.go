@@ -9,6 +9,8 @@ import (
 	"runtime"
 
 	"golang.org/x/sys/unix"
+
+	"loper.run/internal/userns"
 )
 
 // Want is what shall be opened inside: a socket, or a setting.
@@ -30,6 +32,9 @@ func Netlink(family int) Want {
 func Open(namespace *os.File, wants ...Want) ([]int, error) {
 	if namespace == nil {
 		return open(wants)
+	}
+	if !userns.Privileged() {
+		return openAside(namespace, wants)
 	}
 	type result struct {
 		fds []int
@@ -67,14 +72,20 @@ func open(wants []Want) ([]int, error) {
 	for _, w := range wants {
 		fd, err := w.open()
 		if err != nil {
-			for _, fd := range fds {
-				unix.Close(fd)
-			}
+			closeAll(fds)
 			return nil, err
 		}
 		fds = append(fds, fd)
 	}
 	return fds, nil
+}
+
+func closeAll(fds []int) {
+	for _, fd := range fds {
+		if fd >= 0 {
+			unix.Close(fd)
+		}
+	}
 }
 
 func (w Want) open() (int, error) {
