@@ -1,7 +1,6 @@
 package netns_test
 
 import (
-	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -10,8 +9,6 @@ import (
 
 	"loper.run/internal/netlink"
 	"loper.run/internal/netns"
-	"loper.run/internal/userns"
-	"loper.run/launch"
 	"loper.run/test/env"
 
 	"golang.org/x/sys/unix"
@@ -48,24 +45,11 @@ func TestOpenAsUser(t *testing.T) {
 }
 
 func openAsUser(t *testing.T) {
-	p := &launch.Program{Namespaces: unix.CLONE_NEWUSER | unix.CLONE_NEWNET}
-	p.Await("wait", 0)
-	c, err := launch.Start(p, nil, nil)
+	owner, namespace, err := netns.New()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer c.Abort()
-	uids, gids, err := userns.Mappings()
-	if err == nil {
-		err = userns.Write(c.Pid(), uids, gids)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	namespace, err := os.Open(fmt.Sprintf("/proc/%d/ns/net", c.Pid()))
-	if err != nil {
-		t.Fatal(err)
-	}
+	defer owner.Close()
 	defer namespace.Close()
 	fds, err := netns.Open(namespace, netns.Netlink(unix.NETLINK_ROUTE), netns.Want{Setting: "ipv6/conf/nothing/accept_ra"},
 		netns.Want{Setting: "ipv4/ip_forward"}, netns.Want{Domain: unix.AF_INET, Type: unix.SOCK_STREAM})
