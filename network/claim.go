@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
-	"strings"
 )
 
 // Claim gives a container its addresses and names in networks, and its ports: all
@@ -113,8 +112,13 @@ func (s *Store) take(n *Network, m *Member, r Request) error {
 // the names that it is found by.
 func (n *Network) endpoint(sb *Sandbox, r Request) (*Endpoint, []string, error) {
 	e := &Endpoint{
-		Network: n.Name, NetworkID: n.ID, Driver: n.Driver, Link: n.Interface, Mode: n.Mode, Internal: n.Internal, NoDNS: n.NoDNS,
-		MTU: n.MTU, VLAN: n.VLAN, HostInterface: hostInterface(n, sb.Container), Aliases: r.Aliases,
+		Network: n.Name, NetworkID: n.ID, Driver: n.Driver, Link: n.Interface, Mode: n.Mode, MTU: n.MTU, VLAN: n.VLAN,
+		Internal: n.Internal, Isolated: n.Isolated, NoICC: n.NoICC, NoMasquerade: n.NoMasquerade,
+		NoDNS: n.NoDNS, Nameservers: n.Nameservers, NoDefault: n.NoDefault, Metric: n.Metric, Routes: n.Routes,
+		Aliases: r.Aliases,
+	}
+	if n.Driver == Bridge {
+		e.HostInterface = hostInterface(n, sb.Container)
 	}
 	for _, want := range []netip.Addr{r.IP, r.IP6} {
 		if want.IsValid() && !slices.ContainsFunc(n.Subnets, func(sub Subnet) bool { return sub.Prefix.Addr().Is4() == want.Is4() }) {
@@ -131,18 +135,8 @@ func (n *Network) endpoint(sb *Sandbox, r Request) (*Endpoint, []string, error) 
 	if e.Interface, err = n.interfaceName(sb, r.Interface); err != nil {
 		return nil, nil, fmt.Errorf("network %s: %w", n.Name, err)
 	}
-	names := []string{ShortID(sb.Container)}
-	if CheckAlias(sb.Name) == nil {
-		names = append(names, strings.ToLower(sb.Name))
-	}
-	for _, alias := range r.Aliases {
-		if err := CheckAlias(alias); err != nil {
-			return nil, nil, err
-		}
-		names = append(names, strings.ToLower(alias))
-	}
-	slices.Sort(names)
-	return e, slices.Compact(names), nil
+	names, err := namesOf(sb, r.Aliases)
+	return e, names, err
 }
 
 // interfaceName is a free name of an interface in the container.
@@ -160,7 +154,7 @@ func (n *Network) interfaceName(sb *Sandbox, want string) (string, error) {
 		return want, nil
 	}
 	for i := 0; ; i++ {
-		if name := "eth" + strconv.Itoa(i); !taken(name) {
+		if name := cmp.Or(n.Prefix, "eth") + strconv.Itoa(i); !taken(name) {
 			return name, nil
 		}
 	}

@@ -46,10 +46,10 @@ func (s *Store) Create(spec Spec) (*Network, error) {
 }
 
 func (s *Store) create(spec Spec) (*Network, error) {
-	n := spec.Network
 	if err := spec.check(); err != nil {
 		return nil, err
 	}
+	n := spec.Network
 	lock, err := s.lock()
 	if err != nil {
 		return nil, err

@@ -33,19 +33,6 @@ func isID(s string) bool { return len(s) == idLen && isHex(s) }
 
 func isHex(s string) bool { return s != "" && strings.Trim(s, "0123456789abcdef") == "" }
 
-// CheckAlias says what is wrong with a name that a container is to be found by:
-// labels of letters, digits, - and _, parted by dots.
-func CheckAlias(name string) error {
-	bad := name == "" || len(name) > 253
-	for label := range strings.SplitSeq(strings.ToLower(name), ".") {
-		bad = bad || label == "" || len(label) > 63 || label[0] == '-' || strings.Trim(label, "abcdefghijklmnopqrstuvwxyz0123456789-_") != ""
-	}
-	if bad {
-		return fmt.Errorf("invalid alias %q: a name has letters, digits, - and _ in parts of 1 to 63 between dots", name)
-	}
-	return nil
-}
-
 // checkInterface says what is wrong with the name of a network interface.
 func checkInterface(name string) error {
 	if name == "" || len(name) > 15 || name == "." || name == ".." || name == "lo" || name == "all" || name == "default" ||

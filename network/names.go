@@ -2,10 +2,30 @@ package network
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 )
+
+// namesOf are what a container is found by in a network, as files are called: its
+// name, if it can be a host's, the beginning of its id, and its aliases.
+func namesOf(sb *Sandbox, aliases []string) ([]string, error) {
+	names := []string{ShortID(sb.Container)}
+	if name, err := AppendName(nil, sb.Name); err == nil {
+		names = append(names, string(name))
+	}
+	for _, alias := range aliases {
+		name, err := AppendName(nil, alias)
+		if err != nil {
+			return nil, fmt.Errorf("invalid alias %q: %w", alias, err)
+		}
+		names = append(names, string(name))
+	}
+	slices.Sort(names)
+	return slices.Compact(names), nil
+}
 
 // takeNames lets a member be found by its names. Each is a link of one file, so
 // that nobody reads a part of it.

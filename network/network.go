@@ -54,10 +54,22 @@ type Network struct {
 	// Aux are addresses that no container gets, by the names of what has them.
 	Aux map[string]netip.Addr `json:"aux,omitempty"`
 
-	Interface string `json:"interface"`      // the bridge, or the parent of macvlan and ipvlan
-	MTU       int    `json:"mtu,omitempty"`  // bytes; 0: the kernel's choice
-	VLAN      int    `json:"vlan,omitempty"` // 802.1Q, on a bridge's ports; 0: none
-	Mode      string `json:"mode,omitempty"` // of macvlan (bridge, private, vepa, passthru) and ipvlan (l2, l3, l3s)
+	// NoICC keeps the network's containers from each other.
+	NoICC bool `json:"noICC,omitempty"`
+	// NoMasquerade lets packets leave the host with the containers' addresses.
+	NoMasquerade bool `json:"noMasquerade,omitempty"`
+	// Publish is the host address of published ports that name none; invalid: all.
+	Publish netip.Addr `json:"publish,omitzero"`
+	// NoDefault gives containers no default route through the network.
+	NoDefault bool    `json:"noDefault,omitempty"`
+	Metric    uint32  `json:"metric,omitempty"` // of the default route
+	Routes    []Route `json:"routes,omitempty"` // that containers get
+
+	Interface string `json:"interface"`        // the bridge, or the parent of macvlan and ipvlan
+	MTU       int    `json:"mtu,omitempty"`    // bytes; 0: the kernel's choice
+	VLAN      int    `json:"vlan,omitempty"`   // 802.1Q, on a bridge's ports; 0: none
+	Prefix    string `json:"prefix,omitempty"` // of the names of interfaces in containers; "": eth
+	Mode      string `json:"mode,omitempty"`   // of macvlan (bridge, private, vepa, passthru) and ipvlan (l2, l3, l3s)
 }
 
 // Subnet is a range of addresses of a network.
@@ -65,6 +77,13 @@ type Subnet struct {
 	Prefix  netip.Prefix `json:"prefix"`           // masked
 	Gateway netip.Addr   `json:"gateway,omitzero"` // invalid: none
 	Range   netip.Prefix `json:"range,omitzero"`   // the part that addresses are chosen from; invalid: all of it
+}
+
+// Route is a route that the containers of a network get.
+type Route struct {
+	To      netip.Prefix `json:"to"`
+	Gateway netip.Addr   `json:"gateway"`
+	Metric  uint32       `json:"metric,omitempty"`
 }
 
 // Request is one --network of a container: a network, and what is wanted of it.

@@ -15,3 +15,6 @@ func predefined() []*Network {
 		{Name: None, Driver: noDriver, ID: "6e6f6e656e6f6e656e6f6e656e6f6e656e6f6e656e6f6e656e6f6e656e6f6e65"},
 	}
 }
+
+// Predefined reports whether the network is always there.
+func (n *Network) Predefined() bool { return n.Name == Bridge || n.Name == Host || n.Name == None }

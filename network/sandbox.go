@@ -47,6 +47,12 @@ type Endpoint struct {
 	Interface     string         `json:"interface"`               // in the container
 	MAC           string         `json:"mac"`
 	Addresses     []netip.Prefix `json:"addresses,omitempty"` // with the subnet's bits
-	Gateways      []netip.Addr   `json:"gateways,omitempty"`  // for default routes; of the first endpoint that has one
-	Aliases       []string       `json:"aliases,omitempty"`   // names besides the container's own and its short id
+	Gateways      []netip.Addr   `json:"gateways,omitempty"`  // the subnets'; for default routes, of the first endpoint that gives them
+	NoDefault     bool           `json:"noDefault,omitempty"` // no default route, though there is a gateway; as Internal
+	Metric        uint32         `json:"metric,omitempty"`    // of default routes
+	Routes        []Route        `json:"routes,omitempty"`    // further ones
+	Isolated      bool           `json:"isolated,omitempty"`
+	NoICC         bool           `json:"noICC,omitempty"`
+	NoMasquerade  bool           `json:"noMasquerade,omitempty"`
+	Aliases       []string       `json:"aliases,omitempty"` // names besides the container's own and its short id
 }

@@ -2,56 +2,74 @@ package network
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"net/netip"
 	"os"
 )
 
-// check says what is wrong with what is asked, by itself.
+// check says what is wrong with what is asked, by itself, and carries out the options.
 func (spec *Spec) check() error {
 	if spec.Name != "" {
 		if err := CheckName(spec.Name); err != nil {
 			return err
 		}
 	}
-	families := map[bool]netip.Prefix{}
+	spec.Driver = cmp.Or(spec.Driver, Bridge)
+	switch spec.Driver {
+	case Bridge, Macvlan, Ipvlan:
+	case Host, None, noDriver:
+		return fmt.Errorf("%w: only one instance of \"%s\" network is allowed", ErrPredefined, spec.Driver)
+	default:
+		return fmt.Errorf("driver %q is not supported: known are %s, %s, %s", spec.Driver, Bridge, Macvlan, Ipvlan)
+	}
+	if spec.NoIPv4 && spec.NoIPv6 {
+		return errors.New("a network needs IPv4 or IPv6")
+	}
+	var of [2]netip.Prefix
 	for _, sub := range spec.Subnets {
 		if err := sub.Check(); err != nil {
 			return err
 		}
-		is4 := sub.Prefix.Addr().Is4()
-		if other, ok := families[is4]; ok {
-			return fmt.Errorf("subnets %s and %s: a network has at most one of each family", other, sub.Prefix)
+		is6 := 0
+		if sub.Prefix.Addr().Is6() {
+			is6 = 1
 		}
-		families[is4] = sub.Prefix
-		if is4 && spec.NoIPv4 || !is4 && spec.NoIPv6 {
-			return fmt.Errorf("subnet %s: its family is turned off for this network", sub.Prefix)
+		if of[is6].IsValid() {
+			return fmt.Errorf("subnets %s and %s: a network has one of each family at most", of[is6], sub.Prefix)
+		}
+		of[is6] = sub.Prefix
+	}
+	if spec.NoIPv4 && of[0].IsValid() || spec.NoIPv6 && of[1].IsValid() {
+		return errors.New("a subnet is given of a family that is turned off")
+	}
+	if spec.Interface != "" {
+		if err := checkInterface(spec.Interface); err != nil {
+			return err
 		}
 	}
-	if spec.NoIPv4 && spec.NoIPv6 {
-		return fmt.Errorf("a network needs IPv4 or IPv6")
-	}
-	return nil
+	return spec.apply()
 }
 
 // settle chooses what was left open, under the store's lock.
 func (s *Store) settle(n *Network, spec Spec, all []*Network) error {
-	n.Driver = cmp.Or(n.Driver, Bridge)
-	taken := subnetsOf(all)
+	host, err := readHost()
+	if err != nil {
+		return err
+	}
+	if err := n.settleInterface(s, host, all); err != nil {
+		return err
+	}
 	for _, sub := range n.Subnets {
-		for _, other := range all {
-			for _, theirs := range other.Subnets {
-				if theirs.Prefix.Overlaps(sub.Prefix) {
-					return fmt.Errorf("subnet %s overlaps %s of network %s", sub.Prefix, theirs.Prefix, other.Name)
-				}
-			}
+		if err := n.checkOverlap(sub.Prefix, host, all); err != nil {
+			return err
 		}
 	}
-	has4, has6 := false, false
+	taken := append(subnetsOf(all), host.reached()...)
 	for _, sub := range n.Subnets {
-		has4, has6 = has4 || sub.Prefix.Addr().Is4(), has6 || sub.Prefix.Addr().Is6()
+		taken = append(taken, sub.Prefix)
 	}
-	given := len(n.Subnets) > 0
+	given, has4, has6 := len(n.Subnets) > 0, n.hasFamily(false), n.hasFamily(true)
 	if !has4 && !spec.NoIPv4 && (!given || spec.IPv4) {
 		pools := s.Pools
 		if pools == nil {
@@ -62,6 +80,9 @@ func (s *Store) settle(n *Network, spec Spec, all []*Network) error {
 			return err
 		}
 		n.Subnets = append(n.Subnets, Subnet{Prefix: p})
+	}
+	if spec.IPv6 && !hasIPv6() {
+		return errors.New("IPv6 is switched off in this kernel")
 	}
 	if !has6 && !spec.NoIPv6 && (!given && hasIPv6() || spec.IPv6) {
 		base, err := s.ula()
@@ -74,15 +95,54 @@ func (s *Store) settle(n *Network, spec Spec, all []*Network) error {
 		}
 		n.Subnets = append(n.Subnets, Subnet{Prefix: p})
 	}
+	return n.finish()
+}
+
+// finish checks what needs the whole network, and chooses gateways.
+func (n *Network) finish() error {
 	for i := range n.Subnets {
-		if sub := &n.Subnets[i]; !sub.Gateway.IsValid() {
+		sub := &n.Subnets[i]
+		if !sub.Gateway.IsValid() && !(n.Driver == Ipvlan && n.Mode != "l2" && n.Mode != "") {
 			sub.Gateway = sub.Prefix.Addr().Next()
 		}
+		if sub.Prefix.Addr().Is6() && n.MTU != 0 && n.MTU < 1280 {
+			return fmt.Errorf("MTU %d: IPv6 needs 1280 at least: turn it off with --ipv6=false", n.MTU)
+		}
 	}
-	if n.Interface == "" && n.Driver == Bridge {
-		n.Interface = s.bridgeName(n)
+	for name, a := range n.Aux {
+		if sub := n.subnetOf(a); sub == nil {
+			return fmt.Errorf("auxiliary address %s=%s is in none of the subnets", name, a)
+		} else if err := sub.usable(a); err != nil {
+			return fmt.Errorf("auxiliary address %s: %w", name, err)
+		} else if a == sub.Gateway {
+			return fmt.Errorf("auxiliary address %s=%s is the gateway", name, a)
+		}
+	}
+	for _, r := range n.Routes {
+		if sub := n.subnetOf(r.Gateway); sub == nil || r.To.Addr().Is4() != r.Gateway.Is4() {
+			return fmt.Errorf("route to %s: the gateway %s is in no subnet of its family", r.To, r.Gateway)
+		}
 	}
 	return nil
+}
+
+// subnetOf is the subnet that has an address; nil: none.
+func (n *Network) subnetOf(a netip.Addr) *Subnet {
+	for i := range n.Subnets {
+		if n.Subnets[i].Prefix.Contains(a) {
+			return &n.Subnets[i]
+		}
+	}
+	return nil
+}
+
+func (n *Network) hasFamily(six bool) bool {
+	for _, sub := range n.Subnets {
+		if sub.Prefix.Addr().Is6() == six {
+			return true
+		}
+	}
+	return false
 }
 
 // hasIPv6 reports whether the kernel knows IPv6.
@@ -90,17 +150,3 @@ func hasIPv6() bool {
 	_, err := os.Stat("/proc/sys/net/ipv6")
 	return err == nil
 }
-
-// bridgeName is the interface of a bridge network: loper0 for the default one of
-// the system's own store, else a name that no other store makes up.
-func (s *Store) bridgeName(n *Network) string {
-	if n.Name == Bridge && s.Root == SystemRoot {
-		if _, err := os.Lstat("/sys/class/net/loper0"); err != nil {
-			return "loper0"
-		}
-	}
-	return "lbr-" + n.ID[:8]
-}
-
-// SystemRoot is the lasting root of the store that root has when it names none.
-const SystemRoot = "/var/lib/loper"

@@ -23,6 +23,7 @@ var (
 	ErrInUse      = errors.New("network is in use")
 	ErrPredefined = errors.New("network is predefined")
 	ErrConnected  = errors.New("container is connected already")
+	ErrDamaged    = errors.New("network is damaged: remove it")
 )
 
 // Store is where networks are. It has no open files: any number of Stores may
@@ -101,10 +102,10 @@ func (s *Store) read(name string) (*Network, error) {
 	}
 	n := new(Network)
 	if err := json.Unmarshal(data, n); err != nil {
-		return nil, fmt.Errorf("network %s: %s: %w", name, networkFile, err)
+		return nil, fmt.Errorf("network %s: %w: %s: %w", name, ErrDamaged, networkFile, err)
 	}
 	if n.Name != name || !isID(n.ID) {
-		return nil, fmt.Errorf("network %s: %s is that of %q, %q", name, networkFile, n.Name, n.ID)
+		return nil, fmt.Errorf("network %s: %w: %s is that of %q, %q", name, ErrDamaged, networkFile, n.Name, n.ID)
 	}
 	return n, nil
 }
