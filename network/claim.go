@@ -129,7 +129,7 @@ func (n *Network) endpoint(sb *Sandbox, r Request) (*Endpoint, []string, error) 
 		return nil, nil, fmt.Errorf("network %s: --ip takes an IPv4 address and --ip6 an IPv6 address", n.Name)
 	}
 	var err error
-	if e.MAC, err = checkMAC(r.MAC); err != nil {
+	if e.MAC, err = ParseMAC(r.MAC); err != nil {
 		return nil, nil, fmt.Errorf("network %s: %w", n.Name, err)
 	}
 	if e.Interface, err = n.interfaceName(sb, r.Interface); err != nil {
@@ -145,7 +145,7 @@ func (n *Network) interfaceName(sb *Sandbox, want string) (string, error) {
 		return slices.ContainsFunc(sb.Endpoints, func(e Endpoint) bool { return e.Interface == name })
 	}
 	if want != "" {
-		if err := checkInterface(want); err != nil {
+		if err := CheckInterface(want); err != nil {
 			return "", err
 		}
 		if taken(want) {

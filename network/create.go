@@ -46,6 +46,14 @@ func (s *Store) Create(spec Spec) (*Network, error) {
 }
 
 func (s *Store) create(spec Spec) (*Network, error) {
+	var defaults Defaults
+	if s.Defaults != nil {
+		var err error
+		if defaults, err = s.Defaults(); err != nil {
+			return nil, err
+		}
+	}
+	spec.withDefaults(defaults.Options)
 	if err := spec.check(); err != nil {
 		return nil, err
 	}
@@ -73,7 +81,7 @@ func (s *Store) create(spec Spec) (*Network, error) {
 	var id [idLen / 2]byte
 	rand.Read(id[:]) // never fails
 	n.ID, n.Created = hex.EncodeToString(id[:]), time.Now().UTC()
-	if err := s.settle(&n, spec, all); err != nil {
+	if err := s.settle(&n, spec, all, defaults.Pools); err != nil {
 		return nil, err
 	}
 	return &n, s.write(&n)

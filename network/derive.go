@@ -34,8 +34,8 @@ func digest(words ...string) uint64 {
 	return sum ^ sum>>32
 }
 
-// checkMAC reads an address of link layer of one host; "" is none.
-func checkMAC(word string) (string, error) {
+// ParseMAC reads an address of link layer of one host; "" is none.
+func ParseMAC(word string) (string, error) {
 	if word == "" {
 		return "", nil
 	}

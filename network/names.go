@@ -2,7 +2,6 @@ package network
 
 import (
 	"errors"
-	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -17,10 +16,10 @@ func namesOf(sb *Sandbox, aliases []string) ([]string, error) {
 		names = append(names, string(name))
 	}
 	for _, alias := range aliases {
-		name, err := AppendName(nil, alias)
-		if err != nil {
-			return nil, fmt.Errorf("invalid alias %q: %w", alias, err)
+		if err := CheckAlias(alias); err != nil {
+			return nil, err
 		}
+		name, _ := AppendName(nil, alias)
 		names = append(names, string(name))
 	}
 	slices.Sort(names)

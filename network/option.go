@@ -26,7 +26,7 @@ func lookupOption(key string) (option, bool) {
 	case "com.docker.network.driver.mtu", "mtu":
 		return option{all, func(n *Network, v string) (err error) { n.MTU, err = within(v, 68, 65535); return err }}, true
 	case "com.docker.network.container_iface_prefix":
-		return option{all, func(n *Network, v string) error { n.Prefix = v; return checkInterface(v + "99") }}, true
+		return option{all, func(n *Network, v string) error { n.Prefix = v; return CheckInterface(v + "99") }}, true
 	case "metric":
 		return option{all, func(n *Network, v string) error {
 			m, err := within(v, 1, 1<<31-1)
@@ -36,7 +36,7 @@ func lookupOption(key string) (option, bool) {
 	case "no_default_route":
 		return option{all, func(n *Network, v string) error { return truth(&n.NoDefault, v, false) }}, true
 	case "com.docker.network.bridge.name":
-		return option{Bridge, func(n *Network, v string) error { n.Interface = v; return checkInterface(v) }}, true
+		return option{Bridge, func(n *Network, v string) error { n.Interface = v; return CheckInterface(v) }}, true
 	case "com.docker.network.bridge.enable_icc":
 		return option{Bridge, func(n *Network, v string) error { return truth(&n.NoICC, v, true) }}, true
 	case "com.docker.network.bridge.enable_ip_masquerade":
@@ -63,7 +63,7 @@ func lookupOption(key string) (option, bool) {
 	case "vlan":
 		return option{Bridge, func(n *Network, v string) (err error) { n.VLAN, err = within(v, 1, 4094); return err }}, true
 	case "parent":
-		return option{lowers, func(n *Network, v string) error { n.Interface = v; return checkInterface(v) }}, true
+		return option{lowers, func(n *Network, v string) error { n.Interface = v; return CheckInterface(v) }}, true
 	case "mode", "macvlan_mode", "ipvlan_mode":
 		driver, _, specific := strings.Cut(key, "_mode")
 		if !specific {

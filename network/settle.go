@@ -4,9 +4,20 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"maps"
 	"net/netip"
 	"os"
 )
+
+// withDefaults adds the options that are settled for all networks.
+func (spec *Spec) withDefaults(options map[string]string) {
+	if cmp.Or(spec.Driver, Bridge) != Bridge || len(options) == 0 {
+		return
+	}
+	all := maps.Clone(options)
+	maps.Copy(all, spec.Options)
+	spec.Options = all
+}
 
 // check says what is wrong with what is asked, by itself, and carries out the options.
 func (spec *Spec) check() error {
@@ -44,7 +55,7 @@ func (spec *Spec) check() error {
 		return errors.New("a subnet is given of a family that is turned off")
 	}
 	if spec.Interface != "" {
-		if err := checkInterface(spec.Interface); err != nil {
+		if err := CheckInterface(spec.Interface); err != nil {
 			return err
 		}
 	}
@@ -52,7 +63,7 @@ func (spec *Spec) check() error {
 }
 
 // settle chooses what was left open, under the store's lock.
-func (s *Store) settle(n *Network, spec Spec, all []*Network) error {
+func (s *Store) settle(n *Network, spec Spec, all []*Network, pools []Pool) error {
 	host, err := readHost()
 	if err != nil {
 		return err
@@ -71,7 +82,6 @@ func (s *Store) settle(n *Network, spec Spec, all []*Network) error {
 	}
 	given, has4, has6 := len(n.Subnets) > 0, n.hasFamily(false), n.hasFamily(true)
 	if !has4 && !spec.NoIPv4 && (!given || spec.IPv4) {
-		pools := s.Pools
 		if pools == nil {
 			pools = DefaultPools()
 		}

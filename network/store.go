@@ -32,8 +32,8 @@ type Store struct {
 	Root    string // what survives a restart of the machine
 	RunRoot string // what does not
 
-	// Pools are what IPv4 subnets are cut from; nil: DefaultPools.
-	Pools []Pool
+	// Defaults are asked for when a network is made; nil: there are none.
+	Defaults func() (Defaults, error)
 	// Gone reports whether a container has ended, and takes down what it left in
 	// the kernel if its monitor could not. Its addresses are given to others when
 	// they are short. nil: none has.
@@ -42,6 +42,12 @@ type Store struct {
 	TearDown func(*Network) error
 	// PortInUse says, by an error, who has a port of the host; nil: nobody.
 	PortInUse func(Port) error
+}
+
+// Defaults are what an administrator has settled for new networks.
+type Defaults struct {
+	Pools   []Pool            // that IPv4 subnets are cut from; nil: DefaultPools
+	Options map[string]string // of bridge networks, where they are not given
 }
 
 const (

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/netip"
 	"os"
 	"path/filepath"
 
@@ -17,7 +18,22 @@ import (
 
 // Config is config.toml. The zero value is what holds without any file.
 type Config struct {
-	Image Image `toml:"image"`
+	Image   Image   `toml:"image"`
+	Network Network `toml:"network"`
+}
+
+// Network is the table [network]: what new networks are like.
+type Network struct {
+	// Pools are what IPv4 subnets are cut from.
+	Pools []Pool `toml:"pools"`
+	// Options are those of bridge networks that are not given as --opt.
+	Options map[string]string `toml:"options"`
+}
+
+// Pool is a range of addresses, and the bits of the prefix of each subnet of it.
+type Pool struct {
+	Base netip.Prefix `toml:"base"`
+	Size int          `toml:"size"`
 }
 
 // Image is the table [image]: how images are kept and which are accepted.

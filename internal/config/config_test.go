@@ -1,8 +1,10 @@
 package config
 
 import (
+	"net/netip"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 )
@@ -25,9 +27,19 @@ func TestLoad(t *testing.T) {
 require-signature = true
 keep-storage = "20GB"
 dedupe = "reflink"
+[network]
+pools = [{base = "10.89.0.0/16", size = 24}, {base = "192.0.2.0/24", size = 28}]
+options = {mtu = "1400"}
 `)
 	c, err := Load()
-	if want := (Config{Image{RequireSignature: true, KeepStorage: 20e9, Dedupe: Dedupe{"reflink"}}}); err != nil || c != want {
+	want := Config{
+		Image: Image{RequireSignature: true, KeepStorage: 20e9, Dedupe: Dedupe{"reflink"}},
+		Network: Network{
+			Pools:   []Pool{{netip.MustParsePrefix("10.89.0.0/16"), 24}, {netip.MustParsePrefix("192.0.2.0/24"), 28}},
+			Options: map[string]string{"mtu": "1400"},
+		},
+	}
+	if err != nil || !reflect.DeepEqual(c, want) {
 		t.Errorf("%+v, %v", c, err)
 	}
 	if !c.Image.Dedupe.Reflink() || c.Image.Dedupe.Hardlink() {
@@ -45,6 +57,7 @@ func TestErrorsNameTheLine(t *testing.T) {
 		"[images]\n":                                `:1: there is no key "images"`,
 		"\n\n[image]\ndedupe = \"both\"":            `:4: image.dedupe: `,
 		"[image]\nkeep-storage = \"much\"":          `:2: image.keep-storage: `,
+		"[network]\npools = [{base = \"10\"}]":      `:2: `,
 		"[image]\nkeep-storage = -5":                `:2: `,
 		"[image]\nrequire-signature = \"yes\"":      `:2: `,
 		"[image]\ndedupe = \"no\"\n]":               `:3: `,
