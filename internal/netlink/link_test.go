@@ -70,13 +70,12 @@ func TestBridgeAndVeth(t *testing.T) {
 		Veth(Settings{Name: "v0", Master: bridge.Index, MTU: 1400}, Settings{Name: "eth0", Address: mac, Namespace: there, MTU: 1400}),
 		Set(Settings{Name: "v0", NoLinkLocal: true}),
 		Set(Settings{Name: "v0", Up: true}),
-		Neighbour(bridge.Index, netip.MustParseAddr("192.0.2.2"), mac),
 		FindLink("v0"),
 	}
 	if err := host.Ask(requests); err != nil {
 		t.Fatal(err)
 	}
-	veth, err := requests[4].Link()
+	veth, err := requests[3].Link()
 	if err != nil || veth.Master != bridge.Index || veth.Peer == 0 || veth.Kind != "veth" {
 		t.Fatalf("%+v, %v", veth, err)
 	}
@@ -120,9 +119,6 @@ func TestBridgeAndVeth(t *testing.T) {
 	if s := show(t, "-d", "link", "show", "br0"); !strings.Contains(s, "forward_delay 0 ") || !strings.Contains(s, "stp_state 0 ") {
 		t.Error(s)
 	}
-	if s := show(t, "neigh", "show", "dev", "br0"); !strings.Contains(s, "192.0.2.2 lladdr 02:00:00:00:00:07") {
-		t.Error(s)
-	}
 	links, err := host.Links()
 	if err != nil || len(links) < 3 {
 		t.Errorf("%+v, %v", links, err)
@@ -155,6 +151,12 @@ func TestMacvlan(t *testing.T) {
 	parent, err := requests[1].Link()
 	if err != nil {
 		t.Fatal(err)
+	}
+	if err := host.Ask([]Request{Neighbour(parent.Index, netip.MustParseAddr("192.0.2.2"), []byte{2, 0, 0, 0, 0, 7})}); err != nil {
+		t.Error(err)
+	}
+	if s := show(t, "neigh", "show", "nud", "all", "dev", "parent"); !strings.Contains(s, "192.0.2.2 lladdr 02:00:00:00:00:07") {
+		t.Error(s)
 	}
 	const bridgeMode = 4
 	requests = []Request{Macvlan(Settings{Name: "eth0", Parent: parent.Index, Namespace: there}, bridgeMode)}

@@ -16,6 +16,8 @@ type Route struct {
 	Table   uint32       // RT_TABLE_…; 0 of one to add: main
 	Type    uint8        // RTN_…; 0 of one to add: unicast
 	Metric  uint32
+	// Protocol is who added it, RTPROT_…; 0 of one to add: boot.
+	Protocol uint8
 }
 
 func (r Route) body() []byte {
@@ -29,8 +31,11 @@ func (r Route) body() []byte {
 	if r.Type == 0 {
 		r.Type = unix.RTN_UNICAST
 	}
+	if r.Protocol == 0 {
+		r.Protocol = unix.RTPROT_BOOT
+	}
 	m := make([]byte, unix.SizeofRtMsg, 96)
-	m[0], m[1], m[4], m[5], m[6], m[7] = family, uint8(r.To.Bits()), unix.RT_TABLE_MAIN, unix.RTPROT_BOOT, scope, r.Type
+	m[0], m[1], m[4], m[5], m[6], m[7] = family, uint8(r.To.Bits()), unix.RT_TABLE_MAIN, r.Protocol, scope, r.Type
 	if r.Table != 0 {
 		m = AppendUint32(m, unix.RTA_TABLE, r.Table)
 	}
@@ -91,7 +96,7 @@ func parseRoute(a []byte) (Route, bool) {
 	default: // of multicast routers
 		return Route{}, false
 	}
-	r := Route{Table: uint32(a[4]), Type: a[7]}
+	r := Route{Table: uint32(a[4]), Protocol: a[5], Type: a[7]}
 	for kind, value := range Attributes(a[unix.SizeofRtMsg:]) {
 		switch kind {
 		case unix.RTA_DST:

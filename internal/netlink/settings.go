@@ -3,6 +3,7 @@ package netlink
 import (
 	"encoding/binary"
 	"os"
+	"strconv"
 
 	"golang.org/x/sys/unix"
 )
@@ -95,7 +96,11 @@ func (s Settings) families(m []byte) []byte {
 
 // Set changes an interface.
 func Set(s Settings) Request {
-	return Request{Message: Message{Kind: unix.RTM_NEWLINK, Body: s.message()}, What: "change the interface " + s.Name}
+	what := "change the interface " + s.Name
+	if s.Name == "" {
+		what += strconv.Itoa(int(s.Index))
+	}
+	return Request{Message: Message{Kind: unix.RTM_NEWLINK, Body: s.message()}, What: what}
 }
 
 // Delete deletes an interface, and with a veth the other end.

@@ -16,8 +16,8 @@ import (
 // Want is what shall be opened inside: a socket, or a setting.
 type Want struct {
 	Domain, Type, Protocol int // as of socket(2)
-	// Setting is a file below /proc/sys/net, opened for writing in place of a
-	// socket.
+	// Setting is a file below /proc/sys/net, opened for reading and writing in
+	// place of a socket.
 	Setting string
 }
 
@@ -94,7 +94,7 @@ func (w Want) open() (int, error) {
 		return fd, os.NewSyscallError("socket", err)
 	}
 	path := "/proc/sys/net/" + w.Setting
-	fd, err := unix.Open(path, unix.O_WRONLY|unix.O_CLOEXEC, 0)
+	fd, err := unix.Open(path, unix.O_RDWR|unix.O_CLOEXEC, 0)
 	if errors.Is(err, unix.ENOENT) {
 		return -1, nil
 	}

@@ -1,0 +1,147 @@
+// Package link tells the kernel about containers' interfaces: bridges, cables,
+// addresses and routes, with as few words as there can be.
+package link
+
+import (
+	"errors"
+	"os"
+
+	"loper.run/internal/netlink"
+	"loper.run/internal/netns"
+	"loper.run/network"
+
+	"golang.org/x/sys/unix"
+)
+
+// Connect gives a container that is being started its interfaces, in its
+// network namespace. After an error there is nothing of them.
+func Connect(s *network.Sandbox, ns *os.File) error {
+	return connect(s, s.Endpoints, ns)
+}
+
+// ConnectOne gives a running container one more interface.
+func ConnectOne(s *network.Sandbox, e *network.Endpoint, ns *os.File) error {
+	return connect(s, []network.Endpoint{*e}, ns)
+}
+
+func connect(s *network.Sandbox, list []network.Endpoint, ns *os.File) (err error) {
+	if len(list) == 0 {
+		return nil
+	}
+	w, err := begin(s, list, ns)
+	if err != nil {
+		return err
+	}
+	defer w.end()
+	if err := w.networks(); err != nil {
+		return err
+	}
+	if err := w.join(); err != nil { // before there is an interface for its settings
+		return err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, w.remove())
+		}
+	}()
+	if err := w.interfaces(); err != nil {
+		return err
+	}
+	if err := w.addresses(); err != nil {
+		return err
+	}
+	return w.rates()
+}
+
+// work is one call of Connect or Disconnect.
+type work struct {
+	sandbox *network.Sandbox
+	places  []place
+	ns      *os.File      // the container's
+	host    *netlink.Conn // speaks about the host
+	inside  *netlink.Conn // about the container; after join
+	joining chan joined
+}
+
+// place is an endpoint, and what is found out about it.
+type place struct {
+	*network.Endpoint
+	mac    []byte
+	over   netlink.Link // the bridge, or the parent
+	inside int32        // index of the interface in the container
+	outer  int32        // of the host's end
+}
+
+type joined struct {
+	conn *netlink.Conn
+	err  error
+}
+
+// begin opens both sides at the same time; the container's is ready after join.
+func begin(s *network.Sandbox, list []network.Endpoint, ns *os.File) (*work, error) {
+	w := &work{sandbox: s, ns: ns, places: make([]place, len(list)), joining: make(chan joined, 1)}
+	for i := range list {
+		p := place{Endpoint: &list[i]}
+		var err error
+		if p.mac, err = parseMAC(p.MAC); err != nil {
+			return nil, err
+		}
+		w.places[i] = p
+	}
+	go func() {
+		c, err := enter(ns)
+		w.joining <- joined{c, err}
+	}()
+	var err error
+	if w.host, err = openHost(); err != nil {
+		w.end()
+		return nil, err
+	}
+	return w, nil
+}
+
+// join waits for the container's side.
+func (w *work) join() error {
+	if w.inside != nil {
+		return nil
+	}
+	j := <-w.joining
+	w.joining = nil
+	w.inside = j.conn
+	return j.err
+}
+
+func (w *work) end() {
+	if w.joining != nil {
+		_ = w.join()
+	}
+	for _, c := range []*netlink.Conn{w.host, w.inside} {
+		if c != nil {
+			c.Close()
+		}
+	}
+}
+
+// openHost begins a conversation about the host's side.
+func openHost() (*netlink.Conn, error) {
+	return netlink.OpenIn(network.HostNamespace)
+}
+
+// enter begins a conversation about a container's network namespace. Interfaces
+// that come into it believe no router advertisements: only the engine says
+// where the way out is (CVE-2020-13401).
+func enter(ns *os.File) (*netlink.Conn, error) {
+	fds, err := netns.Open(ns, netns.Netlink(unix.NETLINK_ROUTE), netns.Want{Setting: "ipv6/conf/default/accept_ra"})
+	if err != nil {
+		return nil, err
+	}
+	if fds[1] >= 0 {
+		_, err = unix.Write(fds[1], []byte("0"))
+		unix.Close(fds[1])
+	}
+	if err != nil {
+		unix.Close(fds[0])
+		return nil, os.NewSyscallError("turn router advertisements off in the container", err)
+	}
+	return netlink.New(fds[0])
+}
