@@ -17,16 +17,11 @@ import (
 // what it opened. The kernel judges by who opened it and by who uses it, and
 // has nothing against the owner of the user namespace.
 func openAside(namespace *os.File, wants []Want) (fds []int, err error) {
-	owner, err := Owner(namespace)
+	p, owner, err := enter(namespace)
 	if err != nil {
 		return nil, err
 	}
 	defer owner.Close()
-	p := &launch.Program{}
-	p.Add(
-		launch.Op{Call: launch.Setns, Args: []launch.Arg{launch.Input("owner"), launch.Flags(unix.CLONE_NEWUSER, "CLONE_NEWUSER")}, Text: "join the user namespace that owns the network namespace"},
-		launch.Op{Call: launch.Setns, Args: []launch.Arg{launch.Input("network"), launch.Flags(unix.CLONE_NEWNET, "CLONE_NEWNET")}, Text: "join the network namespace"},
-	)
 	for _, w := range wants {
 		w.compile(p)
 	}
@@ -55,6 +50,20 @@ func openAside(namespace *os.File, wants []Want) (fds []int, err error) {
 		}
 		return nil
 	})
+}
+
+// enter begins a program in a network namespace, whose descriptor and that of
+// the user namespace it belongs to it needs as "network" and "owner".
+func enter(namespace *os.File) (p *launch.Program, owner *os.File, err error) {
+	if owner, err = Owner(namespace); err != nil {
+		return nil, nil, err
+	}
+	p = &launch.Program{}
+	p.Add(
+		launch.Op{Call: launch.Setns, Args: []launch.Arg{launch.Input("owner"), launch.Flags(unix.CLONE_NEWUSER, "CLONE_NEWUSER")}, Text: "join the user namespace that owns the network namespace"},
+		launch.Op{Call: launch.Setns, Args: []launch.Arg{launch.Input("network"), launch.Flags(unix.CLONE_NEWNET, "CLONE_NEWNET")}, Text: "join the network namespace"},
+	)
+	return p, owner, nil
 }
 
 // compile adds the opening of what is wanted, and the handing over.

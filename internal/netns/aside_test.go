@@ -2,9 +2,6 @@ package netns_test
 
 import (
 	"os"
-	"os/exec"
-	"path/filepath"
-	"strings"
 	"testing"
 
 	"loper.run/internal/netlink"
@@ -17,34 +14,9 @@ import (
 // An ordinary user opens sockets in a network namespace of his own, and uses
 // them with the rights of its owner.
 func TestOpenAsUser(t *testing.T) {
-	if os.Getenv("LOPER_TEST_USER") != "" {
-		openAsUser(t)
+	if !env.AsUser(t, false, nil) {
 		return
 	}
-	u := env.Ordinary(t, false)
-	copied := filepath.Join(t.TempDir(), "netns.test")
-	for dir := filepath.Dir(copied); dir != os.TempDir() && dir != "/"; dir = filepath.Dir(dir) {
-		if err := os.Chmod(dir, 0o755); err != nil {
-			t.Fatal(err)
-		}
-	}
-	binary, err := os.ReadFile("/proc/self/exe")
-	if err == nil {
-		err = os.WriteFile(copied, binary, 0o755)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	c := exec.Command(copied, "-test.run=^TestOpenAsUser$", "-test.v")
-	u.Command(c)
-	c.Env = []string{"LOPER_TEST_USER=1", "PATH=" + os.Getenv("PATH")}
-	out, err := c.CombinedOutput()
-	if err != nil || !strings.Contains(string(out), "--- PASS: TestOpenAsUser") {
-		t.Errorf("%v: %s", err, out)
-	}
-}
-
-func openAsUser(t *testing.T) {
 	owner, namespace, err := netns.New()
 	if err != nil {
 		t.Fatal(err)

@@ -1,0 +1,92 @@
+package usernet
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"loper.run/internal/netcontrol"
+)
+
+// errNoWay is what to do where neither program is installed.
+var errNoWay = errors.New("containers reach no other machine: install pasta (Debian's and Fedora's package passt), or loper-net beside loper")
+
+// outFile is there while loper-net is the way out.
+const outFile = "net.out"
+
+// carry starts what a container needs beside the namespaces, unless it is there:
+// pasta as the way out, or else loper-net, which also carries ports.
+func (d *dir) carry(s *Space, needs Needs) (err error) {
+	if !needs.Out && !needs.Ports {
+		return nil
+	}
+	if s.Carrier, err = netcontrol.Dial(d.path); err != nil && !errors.Is(err, netcontrol.ErrEnded) {
+		return err
+	}
+	_, err = os.Lstat(d.file(outFile))
+	out := s.Carrier != nil && err == nil
+	if needs.Out && !out {
+		out = d.byPasta(s)
+	}
+	if s.Carrier == nil && (needs.Ports || needs.Out && !out) {
+		if err = d.startCarrier(s, !out); err != nil && needs.Ports {
+			return fmt.Errorf("publish ports: %w", err)
+		}
+	}
+	return nil
+}
+
+// byPasta reports whether pasta is the way out. It stays as long as any
+// container, so it is not stopped when it is not needed for a while.
+func (d *dir) byPasta(s *Space) bool {
+	if _, alive := d.pasta(); alive {
+		return true
+	}
+	program, err := exec.LookPath("pasta")
+	if err != nil {
+		s.NoWay = errNoWay
+		return false
+	}
+	s.NoWay = d.startPasta(program, s)
+	return s.NoWay == nil
+}
+
+// startCarrier starts loper-net, which is to be the way out or not.
+func (d *dir) startCarrier(s *Space, out bool) (err error) {
+	p := netcontrol.Program{Dir: d.path, Log: d.file("net.log")}
+	if p.Path, err = netcontrol.Find(); err != nil {
+		return err
+	}
+	if err = os.RemoveAll(d.file(outFile)); err == nil && out {
+		p.Interface = WayOut
+		err = os.WriteFile(d.file(outFile), nil, 0o600)
+	}
+	if err != nil {
+		return err
+	}
+	if s.Carrier, err = p.Start(s.User, s.Net); err != nil {
+		if s.NoWay != nil {
+			s.NoWay = fmt.Errorf("%w; %w", s.NoWay, err)
+		}
+		return err
+	}
+	s.NoWay = nil
+	return nil
+}
+
+// endOut ends pasta. loper-net ends with its last connection.
+func (d *dir) endOut() error {
+	if id, alive := d.pasta(); alive {
+		if err := id.Signal(unix.SIGKILL); err != nil && err != unix.ESRCH {
+			return fmt.Errorf("end pasta: %w", err)
+		}
+		for i := 0; id.Alive() && i < 1000; i++ { // it is not our child
+			time.Sleep(time.Millisecond)
+		}
+	}
+	return errors.Join(os.RemoveAll(d.file(pastaFile)), os.RemoveAll(d.file(outFile)))
+}
