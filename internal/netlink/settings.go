@@ -21,6 +21,7 @@ type Settings struct {
 	Alias     string
 	Namespace *os.File // where it is made
 	Up        bool
+	NoARP     bool // every neighbour has the interface's own address of link layer
 	// IPv4 are settings of one interface of /proc/sys/net/ipv4/conf by their
 	// numbers, IPV4_DEVCONF_…. Only for one that is there already.
 	IPv4 map[uint16]uint32
@@ -41,11 +42,14 @@ const genModeNone = 1
 
 // message is struct ifinfomsg and its attributes.
 func (s Settings) message() []byte {
-	var up uint32
+	var flags uint32
 	if s.Up {
-		up = unix.IFF_UP
+		flags |= unix.IFF_UP
 	}
-	m := linkMessage(s.Index, up, up)
+	if s.NoARP {
+		flags |= unix.IFF_NOARP
+	}
+	m := linkMessage(s.Index, flags, flags)
 	if s.Name != "" {
 		m = AppendString(m, unix.IFLA_IFNAME, s.Name)
 	}

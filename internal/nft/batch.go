@@ -78,7 +78,9 @@ func (b *Batch) put(kind, flags uint16, t Table, what string, attributes []byte)
 }
 
 func (t Table) words() string { return t.Family.String() + " " + t.Name }
-func (c Chain) words() string { return c.Table.words() + " " + c.Name }
+
+// String is the chain as nft names it.
+func (c Chain) String() string { return c.Table.words() + " " + c.Name }
 
 // What linux/netfilter/nf_tables.h has and x/sys hasn't.
 const (
@@ -129,18 +131,18 @@ func (b *Batch) AddChain(c Chain) {
 		}
 		a = append32(a, unix.NFTA_CHAIN_POLICY, policy)
 	}
-	b.put(unix.NFT_MSG_NEWCHAIN, unix.NLM_F_CREATE, c.Table, "add chain "+c.words(), a)
+	b.put(unix.NFT_MSG_NEWCHAIN, unix.NLM_F_CREATE, c.Table, "add chain "+c.String(), a)
 }
 
 // FlushChain deletes a chain's rules.
 func (b *Batch) FlushChain(c Chain) {
-	b.put(unix.NFT_MSG_DELRULE, 0, c.Table, "flush chain "+c.words(), c.name())
+	b.put(unix.NFT_MSG_DELRULE, 0, c.Table, "flush chain "+c.String(), c.name())
 }
 
 // DeleteChain deletes a chain without rules.
 func (b *Batch) DeleteChain(c Chain) {
 	a := netlink.AppendString(nil, unix.NFTA_CHAIN_TABLE, c.Table.Name)
-	b.put(unix.NFT_MSG_DELCHAIN, 0, c.Table, "delete chain "+c.words(), netlink.AppendString(a, unix.NFTA_CHAIN_NAME, c.Name))
+	b.put(unix.NFT_MSG_DELCHAIN, 0, c.Table, "delete chain "+c.String(), netlink.AppendString(a, unix.NFTA_CHAIN_NAME, c.Name))
 }
 
 // name says in a rule's message which chain it is of.
@@ -165,7 +167,7 @@ func (b *Batch) rule(c Chain, flags uint16, verb, comment string, exprs []Expr) 
 		list = append(list, e...)
 	}
 	a := nest(c.name(), unix.NFTA_RULE_EXPRESSIONS, list)
-	what := verb + " rule to " + c.words()
+	what := verb + " rule to " + c.String()
 	if comment != "" {
 		a = netlink.Append(a, unix.NFTA_RULE_USERDATA, userData(comment))
 		what += " (" + comment + ")"
@@ -176,7 +178,7 @@ func (b *Batch) rule(c Chain, flags uint16, verb, comment string, exprs []Expr) 
 // DeleteRule deletes the rule that Rules listed with this handle.
 func (b *Batch) DeleteRule(c Chain, handle uint64) {
 	a := append64(c.name(), unix.NFTA_RULE_HANDLE, handle)
-	b.put(unix.NFT_MSG_DELRULE, 0, c.Table, "delete a rule of "+c.words(), a)
+	b.put(unix.NFT_MSG_DELRULE, 0, c.Table, "delete a rule of "+c.String(), a)
 }
 
 // userData is a comment in the form that nft gives it.

@@ -47,8 +47,9 @@ const (
 	NewState    = 8
 	Untracked   = 64
 
-	StatusSNAT = 1 << 4
-	StatusDNAT = 1 << 5
+	StatusSeenReply = 1 << 1
+	StatusSNAT      = 1 << 4
+	StatusDNAT      = 1 << 5
 )
 
 // What is in a packet.

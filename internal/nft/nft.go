@@ -62,14 +62,8 @@ func (c *Conn) Commit(b *Batch) error {
 	if len(b.entries) == 0 {
 		return nil
 	}
-	messages := make([]netlink.Message, 0, len(b.entries)+2)
-	messages = append(messages, netlink.Message{Kind: unix.NFNL_MSG_BATCH_BEGIN, Body: header(0, unix.NFNL_SUBSYS_NFTABLES)})
-	for _, e := range b.entries {
-		messages = append(messages, e.message)
-	}
-	messages = append(messages, netlink.Message{Kind: unix.NFNL_MSG_BATCH_END, Body: header(0, unix.NFNL_SUBSYS_NFTABLES)})
 	for attempt := 0; ; attempt++ {
-		refused, err := c.netlink.Batch(messages)
+		refused, err := c.send(header(0, unix.NFNL_SUBSYS_NFTABLES), b)
 		switch {
 		case err != nil:
 			return err
@@ -80,6 +74,17 @@ func (c *Conn) Commit(b *Batch) error {
 		}
 		return b.explain(refused[0])
 	}
+}
+
+// send sends a batch behind its beginning.
+func (c *Conn) send(begin []byte, b *Batch) ([]netlink.Refused, error) {
+	messages := make([]netlink.Message, 0, len(b.entries)+2)
+	messages = append(messages, netlink.Message{Kind: unix.NFNL_MSG_BATCH_BEGIN, Body: begin})
+	for _, e := range b.entries {
+		messages = append(messages, e.message)
+	}
+	messages = append(messages, netlink.Message{Kind: unix.NFNL_MSG_BATCH_END, Body: header(0, unix.NFNL_SUBSYS_NFTABLES)})
+	return c.netlink.Batch(messages)
 }
 
 // header is struct nfgenmsg.
