@@ -90,7 +90,9 @@ func parse(m []byte) (q question, err error) {
 	text := question.Name.Data[:question.Name.Length]
 	lower(text)
 	q.name = text[:len(text)-1]
-	q.file, _ = network.AppendName(nil, string(q.name))
+	if file, err := network.AppendName(nil, string(q.name)); err == nil {
+		q.file = file
+	}
 	return q, nil
 }
 

@@ -92,7 +92,9 @@ func (z *zone) machine(q *question) bool {
 	for _, four := range []bool{true, false} {
 		z.gateway(four)
 	}
-	q.code = codeNoName // nobody else has such a name
+	if len(z.found) == 0 && q.code == 0 {
+		q.code = codeNoName // nobody else has such a name
+	}
 	return len(z.found) > 0
 }
 

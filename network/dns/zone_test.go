@@ -35,7 +35,7 @@ func TestNamesOfNetworks(t *testing.T) {
 		{"web.", typeA, "Success 10.89.0.3"},
 		{"wEB.", typeA, "Success 10.89.0.3"},
 		{"web.", typeAAAA, "Success fd00::3"},
-		{"web.", typeANY, "Success 10.89.0.3 fd00::3"},
+		{"web.", typeANY, "Success fd00::3 10.89.0.3"},
 		{"web.", dnsmessage.TypeMX, "Success"},
 		{"web.", typeHTTPS, "Success"},
 		{"web.one.", typeA, "Success 10.89.0.3"},
