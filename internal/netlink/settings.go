@@ -155,6 +155,19 @@ func Bridge(s Settings, o BridgeOptions) Request {
 	})
 }
 
+// brportMode is IFLA_BRPORT_MODE of linux/if_link.h.
+const brportMode = 4
+
+// Hairpin lets a bridge send frames back to the port that they came from.
+func Hairpin(port string) Request {
+	m := Nest(linkMessage(0, 0, 0), unix.IFLA_LINKINFO, func(m []byte) []byte {
+		m = AppendString(m, unix.IFLA_INFO_SLAVE_KIND, "bridge")
+		return Nest(m, unix.IFLA_INFO_SLAVE_DATA, func(m []byte) []byte { return Append(m, brportMode, []byte{1}) })
+	})
+	return Request{Message: Message{Kind: unix.RTM_NEWLINK, Body: AppendString(m, unix.IFLA_IFNAME, port)},
+		What: "let the bridge send back to " + port}
+}
+
 // Macvlan makes an interface with an address of its own on its parent's wire. A
 // mode is MACVLAN_MODE_….
 func Macvlan(s Settings, mode uint32) Request {

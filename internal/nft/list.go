@@ -160,6 +160,10 @@ func (c *Conn) Elements(s Set) ([]Element, error) {
 	if err != nil {
 		return nil, err
 	}
+	return parseElements(objects), nil
+}
+
+func parseElements(objects [][]byte) []Element {
 	var elements []Element
 	for _, o := range objects {
 		for kind, list := range netlink.Attributes(o[4:]) {
@@ -173,7 +177,7 @@ func (c *Conn) Elements(s Set) ([]Element, error) {
 			}
 		}
 	}
-	return elements, nil
+	return elements
 }
 
 func parseElement(attributes []byte) (e Element, end bool) {
@@ -239,4 +243,33 @@ func number64(value []byte) uint64 {
 		return 0
 	}
 	return binary.BigEndian.Uint64(value)
+}
+
+// HasChain tells whether there is a chain of this table and name.
+func (c *Conn) HasChain(chain Chain) (bool, error) {
+	a := netlink.AppendString(nil, unix.NFTA_CHAIN_TABLE, chain.Table.Name)
+	a = netlink.AppendString(a, unix.NFTA_CHAIN_NAME, chain.Name)
+	_, err := c.list(unix.NFT_MSG_GETCHAIN, 0, chain.Table.Family, a)
+	if errors.Is(err, unix.ENOENT) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// Element finds an element by its key. Without one, or without the set, ok is
+// false.
+func (c *Conn) Element(s Set, key []byte) (e Element, ok bool, err error) {
+	list := nest(nil, unix.NFTA_LIST_ELEM, nest(nil, unix.NFTA_SET_ELEM_KEY, value(key)))
+	objects, err := c.list(unix.NFT_MSG_GETSETELEM, 0, s.Table.Family, nest(s.name(), unix.NFTA_SET_ELEM_LIST_ELEMENTS, list))
+	if errors.Is(err, unix.ENOENT) {
+		return Element{}, false, nil
+	}
+	if err != nil {
+		return Element{}, false, err
+	}
+	elements := parseElements(objects)
+	if len(elements) != 1 {
+		return Element{}, false, nil
+	}
+	return elements[0], true, nil
 }

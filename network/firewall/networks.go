@@ -1,0 +1,92 @@
+package firewall
+
+import (
+	"errors"
+	"net/netip"
+	"slices"
+
+	"golang.org/x/sys/unix"
+
+	"loper.run/internal/nft"
+	"loper.run/network"
+)
+
+// addNetworks adds what the rules have to know of a container's networks.
+func (h half) addNetworks(b *nft.Batch, sb *network.Sandbox) {
+	for _, e := range bridged(sb) {
+		name := nft.Name(e.Link)
+		one := nft.Element{Key: name}
+		b.AddElements(h.bridges(), one)
+		b.AddElements(h.same(), nft.Element{Key: nft.Key(name, name)})
+		if e.Internal {
+			b.AddElements(h.internal(), one)
+		}
+		if e.Isolated {
+			b.AddElements(h.isolated(), one)
+		}
+		if !e.NoMasquerade && !e.Internal {
+			b.AddElements(h.masquerade(), one)
+		}
+		for _, a := range e.Addresses {
+			if a.Addr().Is6() == h.six {
+				from, to := ends(a)
+				b.AddElements(h.home(), nft.Element{Key: nft.Key(name, nft.Addr(from)), End: nft.Key(name, nft.Addr(to))})
+			}
+		}
+	}
+}
+
+// ends are the first and the last address of a range.
+func ends(p netip.Prefix) (from, to netip.Addr) {
+	from = p.Masked().Addr()
+	last := from.AsSlice()
+	for i := p.Bits(); i < len(last)*8; i++ {
+		last[i/8] |= 0x80 >> (i % 8)
+	}
+	to, _ = netip.AddrFromSlice(last)
+	return from, to
+}
+
+// RemoveNetwork forgets a network whose bridge is going. With the last one all
+// that the store has of rules goes.
+func (f *Firewall) RemoveNetwork(n *network.Network) error {
+	if n.Driver != network.Bridge {
+		return nil
+	}
+	s, err := f.begin()
+	if err != nil {
+		return err
+	}
+	defer s.end()
+	var b nft.Batch
+	for _, h := range s.halves {
+		_, there, err := s.conn.Table(h.table.Family, h.table.Name)
+		if err != nil {
+			return err
+		}
+		if !there {
+			continue
+		}
+		bridges, err := s.conn.Elements(h.bridges())
+		if err != nil {
+			return err
+		}
+		name := nft.Name(n.Interface)
+		if !slices.ContainsFunc(bridges, func(e nft.Element) bool { return !slices.Equal(e.Key, name) }) {
+			b.DeleteTable(h.table)
+			continue
+		}
+		for _, set := range []nft.Set{h.bridges(), h.internal(), h.isolated(), h.masquerade(), h.same(), h.home()} {
+			elements, err := s.conn.Elements(set)
+			if err != nil {
+				return err
+			}
+			elements = slices.DeleteFunc(elements, func(e nft.Element) bool { return !slices.Equal(e.Key[:len(name)], name) })
+			b.DeleteElements(set, elements...)
+		}
+	}
+	if err := s.conn.Commit(&b); err != nil && !errors.Is(err, unix.ENOENT) {
+		return err
+	}
+	return nil
+}

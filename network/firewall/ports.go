@@ -1,0 +1,141 @@
+package firewall
+
+import (
+	"net/netip"
+	"slices"
+
+	"golang.org/x/sys/unix"
+
+	"loper.run/internal/nft"
+	"loper.run/network"
+)
+
+// anyPorts leads from a port of all the host's addresses to a container's.
+func (h half) anyPorts() nft.Set {
+	return nft.Set{Table: h.table, Name: "ports", Key: []nft.Type{nft.Proto, nft.Service}, Data: []nft.Type{h.addr, nft.Service}}
+}
+
+// hostPorts leads from a port of one of the host's addresses to a container's.
+func (h half) hostPorts() nft.Set {
+	return nft.Set{Table: h.table, Name: "host-ports", Key: []nft.Type{h.addr, nft.Proto, nft.Service}, Data: []nft.Type{h.addr, nft.Service}}
+}
+
+// ports adds the chains that lead from a published port to its container.
+func (h half) ports(b *nft.Batch) {
+	b.AddSet(h.anyPorts())
+	b.AddSet(h.hostPorts())
+	translate := h.chain("ports")
+	b.AddChain(translate)
+	b.AddRule(translate, "", nft.DNATOf(h.hostPorts(), h.daddr, nft.L4Proto, nft.DPort))
+	b.AddRule(translate, "", nft.DNATOf(h.anyPorts(), nft.L4Proto, nft.DPort))
+
+	in := nft.Chain{Table: h.table, Name: "prerouting", Type: nft.NAT, Hook: nft.Prerouting, Priority: -100}
+	b.AddChain(in)
+	b.AddRule(in, "", nft.NotIn(h.internal(), nft.IIFName), localOnly(), nft.Jump(translate.Name))
+
+	own := nft.Chain{Table: h.table, Name: "output", Type: nft.NAT, Hook: nft.Output, Priority: -100}
+	b.AddChain(own)
+	b.AddRule(own, "", localOnly(), nft.Jump(translate.Name))
+}
+
+// target is the container's address that published ports lead to: where its way
+// out is, so that answers go back the same way.
+func (h half) target(sb *network.Sandbox) (netip.Addr, bool) {
+	for _, route := range sb.DefaultRoutes() {
+		if route.Gateway.Is6() != h.six || route.Endpoint.Driver != network.Bridge {
+			continue
+		}
+		for _, a := range route.Endpoint.Addresses {
+			if a.Addr().Is6() == h.six {
+				return a.Addr(), true
+			}
+		}
+	}
+	return netip.Addr{}, false
+}
+
+// portElements are a container's elements of both maps.
+func (h half) portElements(sb *network.Sandbox) (everywhere, one []nft.Element) {
+	to, ok := h.target(sb)
+	if !ok {
+		return nil, nil
+	}
+	for _, p := range sb.Ports {
+		e := nft.Element{Data: nft.Key(nft.Addr(to), nft.Port(p.ContainerPort)), Comment: network.ShortID(sb.Container)}
+		proto := []byte{protocol(p.Protocol)}
+		switch {
+		case !p.Host.IsValid() || p.Host == netip.IPv4Unspecified() && !h.six || p.Host == netip.IPv6Unspecified() && h.six:
+			e.Key = nft.Key(proto, nft.Port(p.HostPort))
+			everywhere = append(everywhere, e)
+		case p.Host.Is6() == h.six:
+			e.Key = nft.Key(nft.Addr(p.Host), proto, nft.Port(p.HostPort))
+			one = append(one, e)
+		}
+	}
+	return everywhere, one
+}
+
+func protocol(name string) byte {
+	switch name {
+	case "udp":
+		return unix.IPPROTO_UDP
+	case "sctp":
+		return unix.IPPROTO_SCTP
+	}
+	return unix.IPPROTO_TCP
+}
+
+func (h half) addPorts(b *nft.Batch, sb *network.Sandbox) {
+	everywhere, one := h.portElements(sb)
+	b.AddElements(h.anyPorts(), everywhere...)
+	b.AddElements(h.hostPorts(), one...)
+}
+
+// deletePorts deletes a container's elements, and not what another has put in
+// their place.
+func (h half) deletePorts(c *nft.Conn, b *nft.Batch, sb *network.Sandbox) error {
+	everywhere, one := h.portElements(sb)
+	for _, part := range []struct {
+		set      nft.Set
+		elements []nft.Element
+	}{{h.anyPorts(), everywhere}, {h.hostPorts(), one}} {
+		var own []nft.Element
+		for _, e := range part.elements {
+			is, ok, err := c.Element(part.set, e.Key)
+			if err != nil {
+				return err
+			}
+			if ok && is.Comment == e.Comment && slices.Equal(is.Data, e.Data) {
+				own = append(own, e)
+			}
+		}
+		b.DeleteElements(part.set, own...)
+	}
+	return nil
+}
+
+// forget lets the kernel find out anew where the packets of a container's UDP
+// ports go: their connections never end by themselves as long as somebody sends.
+func (s *session) forget(sb *network.Sandbox) error {
+	for _, h := range s.halves {
+		if _, ok := h.target(sb); !ok {
+			continue
+		}
+		for _, p := range sb.Ports {
+			if p.Protocol != "udp" {
+				continue
+			}
+			f := nft.Flow{Family: h.table.Family, Proto: unix.IPPROTO_UDP, Port: p.HostPort}
+			if p.Host.IsValid() && !p.Host.IsUnspecified() {
+				if p.Host.Is6() != h.six {
+					continue
+				}
+				f.To = p.Host
+			}
+			if _, err := s.conn.Forget(f); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}

@@ -1,0 +1,125 @@
+package firewall
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"golang.org/x/sys/unix"
+
+	"loper.run/internal/flock"
+	"loper.run/internal/nft"
+	"loper.run/network"
+)
+
+// monitorLock is locked, in a container's run directory, as long as it runs.
+const monitorLock = "monitor.lock"
+
+// made tells whether the tables are there, as this version makes them.
+func (s *session) made() (bool, error) {
+	for _, h := range s.halves {
+		ok, err := s.conn.HasChain(h.chain(version))
+		if !ok || err != nil {
+			return false, err
+		}
+	}
+	return true, nil
+}
+
+// rebuild makes the tables anew, in one step, with what all running containers
+// and one more need.
+func (s *session) rebuild(sb *network.Sandbox) error {
+	all, err := s.running()
+	if err != nil {
+		return err
+	}
+	if sb != nil {
+		all[sb.Container] = sb
+	}
+	var b nft.Batch
+	for _, h := range s.halves {
+		h.base(&b)
+		for _, sb := range all {
+			h.addNetworks(&b, sb)
+			h.addPorts(&b, sb)
+		}
+	}
+	return s.conn.Commit(&b)
+}
+
+// running are the containers that run, by their ids.
+func (f *Firewall) running() (map[string]*network.Sandbox, error) {
+	entries, err := os.ReadDir(f.Store.RunRoot)
+	if err != nil {
+		return nil, err
+	}
+	all := map[string]*network.Sandbox{}
+	for _, entry := range entries {
+		dir := filepath.Join(f.Store.RunRoot, entry.Name())
+		lock, err := os.Open(filepath.Join(dir, monitorLock))
+		if err != nil {
+			continue // not a container's, or one that never ran
+		}
+		held := errors.Is(flock.Lock(lock, unix.LOCK_SH|unix.LOCK_NB), flock.ErrHeld)
+		lock.Close()
+		if !held {
+			continue
+		}
+		sb, err := network.ReadSandbox(dir)
+		if errors.Is(err, os.ErrNotExist) {
+			continue // it has no networks
+		}
+		if err != nil {
+			return nil, err
+		}
+		all[sb.Container] = sb
+	}
+	return all, nil
+}
+
+// Ensure puts the tables back if somebody deleted them while containers run. It
+// returns what people should know, a line each.
+func (f *Firewall) Ensure() (notes []string, err error) {
+	s, err := f.begin()
+	if err != nil {
+		return nil, err
+	}
+	defer s.end()
+	made, err := s.made()
+	if err != nil {
+		return nil, err
+	}
+	if !made {
+		all, err := s.running()
+		if err != nil {
+			return nil, err
+		}
+		var connected int
+		for _, sb := range all {
+			if len(bridged(sb)) > 0 {
+				connected++
+			}
+		}
+		if connected > 0 {
+			if err := s.rebuild(nil); err != nil {
+				return nil, err
+			}
+			notes = append(notes, fmt.Sprintf("the firewall's tables %s were gone: put back for %d running containers", TableName(f.Store.Root), connected))
+		}
+	}
+	if now, most, err := s.conn.Tracked(); err == nil && most != 0 && now >= most {
+		notes = append(notes, fmt.Sprintf("the kernel tracks as many connections as it may (%d): new ones are dropped; raise net.netfilter.nf_conntrack_max", most))
+	}
+	return notes, nil
+}
+
+// Repair makes the tables anew, with what all running containers need.
+func (f *Firewall) Repair() error {
+	s, err := f.begin()
+	if err != nil {
+		return err
+	}
+	defer s.end()
+	return s.rebuild(nil)
+}
