@@ -103,6 +103,9 @@ func (c *Container) cleanRuntime() error {
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return fmt.Errorf("clean up container %s: %w", c.Name, err)
 	}
+	if err := c.leaveNetworks(); err != nil {
+		return fmt.Errorf("clean up container %s: %w", c.Name, err)
+	}
 	return os.RemoveAll(c.RunDir())
 }
 

@@ -98,6 +98,9 @@ func (e *Engine) prepare(s Settings, img *image.Image) (*Container, error) {
 	if s.UsernsMode == "host" && e.Rootless {
 		s.UsernsMode = "" // an ordinary user's own namespace is already that of the user
 	}
+	if err := e.chooseNetwork(&s); err != nil {
+		return nil, err
+	}
 	c := &Container{engine: e, Record: Record{
 		Created: time.Now().UTC(), Settings: s, Image: defaults, Range: noRange,
 		ImageID: img.ID.String(), ImageName: s.Image, Builtin: img.Builtin, Layers: img.Layers,
@@ -124,10 +127,10 @@ func (c *Container) check() error {
 		}
 		return err
 	}
-	if _, err := c.hosts(f); err != nil {
+	if _, err := c.hosts(f, nil); err != nil {
 		return err
 	}
-	if _, err := c.resolv(); err != nil {
+	if _, err := c.resolv(nil); err != nil {
 		return err
 	}
 	_, err = c.spec(f)
@@ -156,7 +159,7 @@ func (e *Engine) Plan(s Settings, img *image.Image) (*launch.Program, error) {
 	if err != nil {
 		return nil, err
 	}
-	return runtime.Plan(runtime.Options{Root: e.runtimeRoot(), ID: c.ID, Bundle: c.Dir(), Spec: spec, Overlay: c.overlay()})
+	return runtime.Plan(runtime.Options{Root: e.runtimeRoot(), ID: c.ID, Bundle: c.Dir(), Spec: spec, Overlay: c.overlay(), Network: c.planNetwork()})
 }
 
 // newDir is a container's directory, locked by its creator.

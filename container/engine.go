@@ -10,6 +10,8 @@ import (
 
 	"loper.run/image"
 	"loper.run/internal/userns"
+	"loper.run/network"
+	"loper.run/network/kernel"
 )
 
 // The errors a caller may want to tell apart with errors.Is.
@@ -28,6 +30,10 @@ type Engine struct {
 	Root    string // what survives a restart of the machine
 	RunRoot string // what does not
 	Images  *image.Store
+	// Networks are what containers can be connected to.
+	Networks *network.Store
+	// DefaultNetwork is the --network of containers that ask for none.
+	DefaultNetwork string
 	// Rootless is true when containers' root is an ordinary user of the host.
 	Rootless bool
 	// Self is the command line that starts this engine again, for the
@@ -59,7 +65,7 @@ func Open(root, runRoot string) (*Engine, error) {
 	if runRoot == "" {
 		runRoot = defRun
 	}
-	e := &Engine{Rootless: userns.Rootless()}
+	e := &Engine{Rootless: userns.Rootless(), DefaultNetwork: network.None}
 	var err error
 	if e.Root, err = filepath.Abs(root); err != nil {
 		return nil, err
@@ -80,6 +86,7 @@ func Open(root, runRoot string) (*Engine, error) {
 	if e.Images, err = image.Open(e.path(imageDir)); err != nil {
 		return nil, err
 	}
+	e.Networks = &network.Store{Root: e.Root, RunRoot: e.RunRoot, Gone: e.gone, TearDown: kernel.TearDown}
 	e.Images.Protect(e.layersInUse)
 	return e, nil
 }

@@ -16,6 +16,7 @@ import (
 	"loper.run/image/overlay"
 	"loper.run/image/pack"
 	"loper.run/internal/userns"
+	"loper.run/network"
 	"loper.run/test/env"
 )
 
@@ -82,6 +83,7 @@ func newEngine(t *testing.T) *testEngine {
 	if err != nil {
 		t.Fatal(err)
 	}
+	e.DefaultNetwork = network.None
 	busybox, err := env.Busybox()
 	if err != nil {
 		t.Skip(err)

@@ -9,6 +9,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"loper.run/network"
 )
 
 // The generated files of /etc.
@@ -20,13 +22,13 @@ const (
 
 // writeEtc writes the files for /etc, owned by the container's root so that it
 // may change them. They lie in RunDir, which is usually memory, as every start
-// makes them anew.
-func (c *Container) writeEtc(f *facts) error {
-	hosts, err := c.hosts(f)
+// makes them anew. The sandbox is what the container has of networks, or nil.
+func (c *Container) writeEtc(f *facts, n *network.Sandbox) error {
+	hosts, err := c.hosts(f, n)
 	if err != nil {
 		return err
 	}
-	resolv, err := c.resolv()
+	resolv, err := c.resolv(n)
 	if err != nil {
 		return err
 	}
@@ -43,8 +45,8 @@ func (c *Container) writeEtc(f *facts) error {
 }
 
 // hosts is the host's file in the host's network, a peer's in a peer's, and
-// otherwise the names of the loopback addresses.
-func (c *Container) hosts(f *facts) ([]byte, error) {
+// otherwise the names of the loopback addresses and of the container's own.
+func (c *Container) hosts(f *facts, n *network.Sandbox) ([]byte, error) {
 	var b bytes.Buffer
 	text, err := c.networkFile(hostsFile)
 	if err != nil {
@@ -54,56 +56,76 @@ func (c *Container) hosts(f *facts) ([]byte, error) {
 	if text == nil {
 		b.WriteString("127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n" +
 			"fe00::\tip6-localnet\nff00::\tip6-mcastprefix\nff02::1\tip6-allnodes\nff02::2\tip6-allrouters\n")
-		name := c.hostname(f)
-		if c.Settings.Domainname != "" {
-			name += "." + c.Settings.Domainname + " " + name
+		if own := c.ownHosts(f, n); len(own) > 0 {
+			b.Write(own)
+		} else {
+			b.WriteString("127.0.0.1\t" + c.hostnames(f) + "\n")
 		}
-		b.WriteString("127.0.0.1\t" + name + "\n")
 	}
 	for _, entry := range c.Settings.AddHosts {
 		name, addr, err := parseHost(entry)
 		if err != nil {
 			return nil, err
 		}
-		b.WriteString(addr + "\t" + name + "\n")
+		addrs := []netip.Addr{addr}
+		if !addr.IsValid() {
+			if addrs, err = c.gateways(n); err != nil {
+				return nil, fmt.Errorf("host %q: %w", entry, err)
+			}
+		}
+		for _, a := range addrs {
+			b.WriteString(a.String() + "\t" + name + "\n")
+		}
+	}
+	if n != nil {
+		links, err := c.linkHosts(n)
+		if err != nil {
+			return nil, err
+		}
+		b.WriteString(links)
 	}
 	return b.Bytes(), nil
 }
 
-// resolv is the host's or the peer's file in their networks and empty without
-// one, unless the caller names servers.
-func (c *Container) resolv() ([]byte, error) {
-	s := &c.Settings
-	text, err := c.networkFile(resolvFile)
-	if err != nil {
-		return nil, err
+// hostnames are the container's own names for itself.
+func (c *Container) hostnames(f *facts) string {
+	name := c.hostname(f)
+	if c.Settings.Domainname != "" {
+		return name + "." + c.Settings.Domainname + " " + name
 	}
-	var b bytes.Buffer
-	replaced := map[string]bool{"nameserver": len(s.DNS) > 0, "search": len(s.DNSSearch) > 0, "domain": len(s.DNSSearch) > 0, "options": len(s.DNSOption) > 0}
-	for line := range bytes.Lines(text) {
-		fields := bytes.Fields(line)
-		if len(fields) == 0 || !replaced[string(fields[0])] {
-			b.Write(line)
+	return name
+}
+
+// ownHosts are lines for the container's addresses.
+func (c *Container) ownHosts(f *facts, n *network.Sandbox) (lines []byte) {
+	if n == nil {
+		return nil
+	}
+	for _, e := range n.Endpoints {
+		for _, a := range e.Addresses {
+			lines = fmt.Appendf(lines, "%s\t%s\n", a.Addr(), c.hostnames(f))
 		}
 	}
-	for _, server := range s.DNS {
-		if _, err := netip.ParseAddr(server); err != nil {
-			return nil, fmt.Errorf("invalid name server %q: not an IP address", server)
+	return lines
+}
+
+// gateways are the addresses by which the container reaches its host. Before it
+// has networks there are none.
+func (c *Container) gateways(n *network.Sandbox) ([]netip.Addr, error) {
+	if c.Settings.Network == "host" {
+		return []netip.Addr{netip.AddrFrom4([4]byte{127, 0, 0, 1})}, nil
+	}
+	if n == nil && len(c.Settings.Networks) > 0 {
+		return nil, nil
+	}
+	if n != nil {
+		for _, e := range n.Endpoints {
+			if len(e.Gateways) > 0 {
+				return e.Gateways, nil
+			}
 		}
-		b.WriteString("nameserver " + server + "\n")
 	}
-	for _, word := range append(s.DNSSearch[:len(s.DNSSearch):len(s.DNSSearch)], s.DNSOption...) {
-		if word == "" || strings.ContainsAny(word, " \t\n\x00") {
-			return nil, fmt.Errorf("invalid resolver setting %q", word)
-		}
-	}
-	if len(s.DNSSearch) > 0 && !(len(s.DNSSearch) == 1 && s.DNSSearch[0] == ".") {
-		b.WriteString("search " + strings.Join(s.DNSSearch, " ") + "\n")
-	}
-	if len(s.DNSOption) > 0 {
-		b.WriteString("options " + strings.Join(s.DNSOption, " ") + "\n")
-	}
-	return b.Bytes(), nil
+	return nil, errors.New("the container is on no network that has a gateway")
 }
 
 // maxEtc bounds a file of the host's or a peer's /etc.
@@ -123,6 +145,12 @@ func (c *Container) networkFile(name string) ([]byte, error) {
 	} else if c.Settings.Network != "host" {
 		return nil, nil
 	}
+	return readEtc(path)
+}
+
+// readEtc reads a file of the host's or a peer's /etc, with its last line ended;
+// one that is not there is empty.
+func readEtc(path string) ([]byte, error) {
 	f, err := os.Open(path)
 	if errors.Is(err, os.ErrNotExist) {
 		return []byte{}, nil
@@ -138,15 +166,22 @@ func (c *Container) networkFile(name string) ([]byte, error) {
 	return text, err
 }
 
-// parseHost reads one --add-host, NAME:IP or NAME=IP.
-func parseHost(entry string) (name, addr string, err error) {
+// hostGateway stands for the host's address in --add-host.
+const hostGateway = "host-gateway"
+
+// parseHost reads one --add-host, NAME:IP or NAME=IP. The address of
+// host-gateway is invalid: it is known at the start.
+func parseHost(entry string) (name string, addr netip.Addr, err error) {
 	i := strings.IndexAny(entry, ":=")
+	word := ""
 	if i > 0 {
-		name, addr = entry[:i], strings.Trim(entry[i+1:], "[]")
+		name, word = entry[:i], strings.Trim(entry[i+1:], "[]")
 	}
-	ip, err := netip.ParseAddr(addr)
+	if word != hostGateway {
+		addr, err = netip.ParseAddr(word)
+	}
 	if err != nil || strings.ContainsAny(name, " \t\n\x00#") {
-		return "", "", fmt.Errorf("invalid host %q: want NAME:ADDRESS", entry)
+		return "", addr, fmt.Errorf("invalid host %q: want NAME:ADDRESS", entry)
 	}
-	return name, ip.String(), nil
+	return name, addr, nil
 }

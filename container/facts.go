@@ -17,6 +17,7 @@ type facts struct {
 	cgroups  cgroupFacts         // what the host's cgroups can limit
 	devices  []hostDevice        // for --device and --privileged
 	seccomp  *specs.LinuxSeccomp // for the file of --security-opt seccomp=
+	ipv6     bool                // the host's kernel speaks it
 	ipcDirs  []string            // where the host shows its ipc namespace
 	dir      string              // with the generated files of /etc
 	volumes  string              // the directory of all volumes

@@ -50,6 +50,10 @@ func (c *Container) gather() (*facts, error) {
 	if err := c.gatherRights(f); err != nil {
 		return nil, err
 	}
+	if len(c.Settings.Networks) > 0 {
+		_, err := os.Stat("/proc/sys/net/ipv6")
+		f.ipv6 = err == nil
+	}
 	for _, dir := range []string{"/dev/mqueue", "/dev/shm"} {
 		if fi, err := os.Stat(dir); err == nil && fi.IsDir() {
 			f.ipcDirs = append(f.ipcDirs, dir)

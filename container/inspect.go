@@ -70,9 +70,11 @@ type InspectHost struct {
 	ExtraHosts        []string
 	GroupAdd          []string
 	IpcMode           string
+	Links             []string
 	OomScoreAdj       int
 	PidMode           string
 	Privileged        bool
+	PortBindings      PortMap
 	PublishAllPorts   bool
 	ReadonlyRootfs    bool
 	SecurityOpt       []string
@@ -161,15 +163,6 @@ type InspectConfig struct {
 	Labels       map[string]string
 	StopSignal   string `json:",omitempty"`
 	StopTimeout  *int   `json:",omitempty"`
-}
-
-// InspectNetwork is the network as far as there is one.
-type InspectNetwork struct {
-	SandboxKey string
-	IPAddress  string
-	Gateway    string
-	Ports      map[string]struct{}
-	Networks   map[string]struct{}
 }
 
 // InspectMapping is a range of ids: those of the container and the host's.

@@ -27,7 +27,9 @@ func (c *Container) Inspect(size bool) (*Inspect, error) {
 			Pid: st.Pid, ExitCode: st.ExitCode, Error: st.Error, StartedAt: st.StartedAt, FinishedAt: st.FinishedAt,
 		},
 		HostConfig: c.inspectHost(), Config: c.inspectConfig(), Mounts: c.inspectMounts(),
-		NetworkSettings: InspectNetwork{Ports: map[string]struct{}{}, Networks: map[string]struct{}{cmp.Or(c.Settings.Network, "none"): {}}},
+	}
+	if i.NetworkSettings, err = c.inspectNetwork(st.Pid); err != nil {
+		return nil, err
 	}
 	if args := c.Argv(); len(args) > 0 {
 		i.Path, i.Args = args[0], slices.Concat([]string{}, args[1:])
@@ -72,7 +74,8 @@ func (c *Container) inspectHost() InspectHost {
 	s := &c.Settings
 	h := InspectHost{
 		Binds: []string{}, LogConfig: InspectLog{Type: cmp.Or(s.LogDriver, logs.K8sFile), Config: s.LogOpts},
-		NetworkMode: cmp.Or(s.Network, "none"), RestartPolicy: InspectRestart{Name: "no"}, AutoRemove: s.AutoRemove,
+		NetworkMode: s.NetworkNames()[0], PortBindings: s.bindings(), PublishAllPorts: s.PublishAll, Links: s.Links,
+		RestartPolicy: InspectRestart{Name: "no"}, AutoRemove: s.AutoRemove,
 		CapAdd: s.CapAdd, CapDrop: s.CapDrop, CgroupnsMode: cmp.Or(s.CgroupnsMode, "private"),
 		DNS: s.DNS, DNSOptions: s.DNSOption, DNSSearch: s.DNSSearch, ExtraHosts: s.AddHosts, GroupAdd: s.GroupAdd,
 		IpcMode: cmp.Or(s.IpcMode, "private"), PidMode: s.PidMode, Privileged: s.Privileged, ReadonlyRootfs: s.ReadOnly,
@@ -122,7 +125,7 @@ func (c *Container) inspectConfig() InspectConfig {
 	} else if len(config.Cmd) == 0 {
 		config.Cmd = c.Image.Cmd
 	}
-	for _, port := range c.Image.Ports {
+	for _, port := range c.exposed() {
 		if config.ExposedPorts == nil {
 			config.ExposedPorts = make(map[string]struct{})
 		}

@@ -98,8 +98,8 @@ func (r *Record) peer() string {
 // container do in its own network what needs a capability on a host: send
 // pings and listen below port 1024.
 func (r *Record) sysctls(s *specs.Spec, f *facts) error {
-	all := make(map[string]string, len(r.Settings.Sysctls)+2)
-	own := r.Settings.Network == "" || r.Settings.Network == "none"
+	all := make(map[string]string, len(r.Settings.Sysctls)+6)
+	own := r.Settings.ownNetwork()
 	if own {
 		last := uint32(2147483647)
 		if f.ownUserns() {
@@ -107,6 +107,13 @@ func (r *Record) sysctls(s *specs.Spec, f *facts) error {
 		}
 		all["net.ipv4.ping_group_range"] = fmt.Sprintf("0 %d", last)
 		all["net.ipv4.ip_unprivileged_port_start"] = "0"
+	}
+	if len(r.Settings.Networks) > 0 && f.ipv6 {
+		// A neighbour must not become the way out (CVE-2020-13401).
+		for _, whose := range []string{"all", "default"} {
+			all["net.ipv6.conf."+whose+".accept_ra"] = "0"
+			all["net.ipv6.conf."+whose+".accept_redirects"] = "0"
+		}
 	}
 	for key, value := range r.Settings.Sysctls {
 		ipc := strings.HasPrefix(key, "fs.mqueue.") || strings.HasPrefix(key, "kernel.msg") ||

@@ -146,7 +146,7 @@ func TestNames(t *testing.T) {
 
 func TestParseHost(t *testing.T) {
 	for entry, want := range map[string]string{"a:1.2.3.4": "1.2.3.4", "a:::1": "::1", "a=[fe80::1]": "fe80::1"} {
-		if name, addr, err := parseHost(entry); err != nil || name != "a" || addr != want {
+		if name, addr, err := parseHost(entry); err != nil || name != "a" || addr.String() != want {
 			t.Errorf("%s: %q %q %v", entry, name, addr, err)
 		}
 	}

@@ -1,5 +1,7 @@
 package container
 
+import "loper.run/network"
+
 // Settings is what the caller asks of a container: docker's create flags, as
 // plain data. It is stored in container.json as given; nothing is copied field
 // by field into another form. The zero value of every field means "not asked":
@@ -26,7 +28,11 @@ type Settings struct {
 	StopTimeout *int     `json:"stopTimeout,omitempty"` // seconds; nil: 10; negative: for ever
 	DetachKeys  string   `json:"detachKeys,omitempty"`
 
-	Network      string `json:"network,omitempty"`      // none (the default), host, container:ID, ns:PATH
+	// Network is a mode, none, host, container:ID or ns:PATH, which leaves no place
+	// for Networks. With neither, Create chooses; a stored container has none then.
+	Network  string            `json:"network,omitempty"`
+	Networks []network.Request `json:"networks,omitempty"`
+
 	UsernsMode   string `json:"usernsMode,omitempty"`   // "": an own range of ids; host: the caller's
 	PidMode      string `json:"pidMode,omitempty"`      // "" or private, host, container:ID
 	IpcMode      string `json:"ipcMode,omitempty"`      // "", private or shareable, host, container:ID, none
@@ -56,6 +62,17 @@ type Settings struct {
 	DNS       []string `json:"dns,omitempty"`
 	DNSSearch []string `json:"dnsSearch,omitempty"`
 	DNSOption []string `json:"dnsOption,omitempty"`
+	Links     []string `json:"links,omitempty"` // CONTAINER[:ALIAS]
+
+	Ports       []network.Port `json:"ports,omitempty"`
+	Expose      []string       `json:"expose,omitempty"`      // PORT/PROTOCOL, besides the image's
+	PublishAll  bool           `json:"publishAll,omitempty"`  // what is exposed gets a port of the host
+	PublishOpen bool           `json:"publishOpen,omitempty"` // past the host's own firewall
+
+	Egress    []string `json:"egress,omitempty"`    // as --egress; nil: all is allowed
+	EgressLog bool     `json:"egressLog,omitempty"` // what is refused is put on record
+	RateIn    uint64   `json:"rateIn,omitempty"`    // bits a second to the container; 0: no limit
+	RateOut   uint64   `json:"rateOut,omitempty"`   // bits a second from it
 }
 
 // Resources are a container's limits. Zero means no limit, except PidsLimit.

@@ -26,6 +26,7 @@ func stageMain(dir string) {
 	if err != nil {
 		os.Exit(1)
 	}
+	e.DefaultNetwork = os.Getenv("LOPER_TEST_NETWORK")
 	img, err := e.Images.Resolve(os.Getenv("LOPER_TEST_IMAGE"))
 	if err != nil {
 		os.Exit(2)

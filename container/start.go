@@ -108,7 +108,14 @@ func (c *Container) start(o StartOptions) error {
 	if err := os.Mkdir(c.RunDir(), 0o700); err != nil && !errors.Is(err, os.ErrExist) {
 		return err
 	}
-	if err := c.writeEtc(f); err != nil {
+	sandbox, err := c.claim()
+	if err != nil {
+		return err
+	}
+	if c.Settings.Network == "" { // it may be connected later
+		config.Networks = &monitor.Networks{Root: c.engine.Root, RunRoot: c.engine.RunRoot}
+	}
+	if err := c.writeEtc(f, sandbox); err != nil {
 		return err
 	}
 	text, err := specjson.Encode(spec)

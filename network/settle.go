@@ -64,11 +64,7 @@ func (spec *Spec) check() error {
 
 // settle chooses what was left open, under the store's lock.
 func (s *Store) settle(n *Network, spec Spec, all []*Network, pools []Pool) error {
-	read := readHost
-	if s.host != nil {
-		read = s.host
-	}
-	host, err := read()
+	host, err := readHost()
 	if err != nil {
 		return err
 	}

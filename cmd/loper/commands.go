@@ -33,6 +33,7 @@ var commands = [...]entry{
 	{path: "wait", build: newWait},
 	{path: "top", build: newTop},
 	{path: "stats", build: newStats},
+	{path: "port", build: newPort},
 	{path: "inspect", build: newInspect},
 	{path: "images", build: newImages},
 	{path: "pull", build: newPull},
@@ -73,6 +74,7 @@ var commands = [...]entry{
 	{path: "container wait", build: newWait},
 	{path: "container top", build: newTop},
 	{path: "container stats", build: newStats},
+	{path: "container port", build: newPort},
 	{path: "container inspect", build: newContainerInspect},
 	{path: "container prune", build: newContainerPrune},
 	{path: "container export", build: newExport},
@@ -118,6 +120,10 @@ var commands = [...]entry{
 	{path: "volume ls", build: newVolumeLs, aliases: "list"},
 	{path: "volume rm", build: newVolumeRm, aliases: "remove"},
 	{path: "volume prune", build: newVolumePrune},
+
+	{path: "network", build: group("Manage networks")},
+	{path: "network connect", build: newNetworkConnect},
+	{path: "network disconnect", build: newNetworkDisconnect},
 
 	{path: "registry", build: group("Look at registries")},
 	{path: "registry explain", build: newRegistryExplain},

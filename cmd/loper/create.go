@@ -120,6 +120,9 @@ func (n *creation) finish(args []string) (err error) {
 	if n.Env, err = environment(n.envFiles, n.env); err != nil {
 		return err
 	}
+	if err := n.network.finish(&n.Settings); err != nil {
+		return err
+	}
 	n.Labels, err = keyValues(n.labelFiles, n.labels)
 	return err
 }

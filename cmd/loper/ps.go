@@ -68,6 +68,7 @@ func newPs(c *cli) *cobra.Command {
 type listed struct {
 	*container.Container
 	status container.Status
+	ports  container.PortMap // while it runs
 }
 
 // listContainers lists the containers that match, the newest first; only those
@@ -93,7 +94,18 @@ func (c *cli) listContainers(e *container.Engine, words []string, all bool) ([]l
 			c.warn("container %s: %v", ctr.Name, err)
 			continue
 		}
-		if l := (listed{ctr, status}); (all || status.Alive()) && match(l) {
+		if !all && !status.Alive() {
+			continue
+		}
+		l := listed{Container: ctr, status: status}
+		if status.Alive() {
+			n, err := ctr.Sandbox()
+			if err != nil {
+				c.warn("container %s: %v", ctr.Name, err)
+			}
+			l.ports = ctr.Ports(n)
+		}
+		if match(l) {
 			found = append(found, l)
 		}
 	}

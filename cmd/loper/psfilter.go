@@ -11,9 +11,9 @@ import (
 	"loper.run/container"
 )
 
-var containerFilters = []string{"id", "name", "label", "status", "exited", "ancestor", "volume", "network", "before", "since"}
+var containerFilters = []string{"id", "name", "label", "status", "exited", "ancestor", "volume", "network", "publish", "expose", "before", "since"}
 
-const filterHelp = "id, name, label, status, exited, ancestor, volume, network, before, since"
+const filterHelp = "id, name, label, status, exited, ancestor, volume, network, publish, expose, before, since"
 
 // containerMatch compiles filters to one question.
 func containerMatch(e *container.Engine, fs filters) (func(listed) bool, error) {
@@ -33,6 +33,14 @@ func containerMatch(e *container.Engine, fs filters) (func(listed) bool, error) 
 		}
 		names = append(names, re)
 	}
+	published, err := portFilter(fs["publish"])
+	if err != nil {
+		return nil, err
+	}
+	exposed, err := portFilter(fs["expose"])
+	if err != nil {
+		return nil, err
+	}
 	if err := checkStates(fs); err != nil {
 		return nil, err
 	}
@@ -48,7 +56,9 @@ func containerMatch(e *container.Engine, fs filters) (func(listed) bool, error) 
 			}) &&
 			fs.match("ancestor", func(v string) bool { return descends(l.Container, v) }) &&
 			fs.match("volume", func(v string) bool { return hasMount(l.Container, v) }) &&
-			fs.match("network", func(v string) bool { return v == networkName(l.Settings.Network) }) &&
+			fs.match("network", func(v string) bool { return slices.Contains(l.Settings.NetworkNames(), v) }) &&
+			(published == nil || slices.ContainsFunc(portList(l.ports), func(p psPort) bool { return p.public > 0 && published[p.key(p.public)] })) &&
+			(exposed == nil || slices.ContainsFunc(portList(l.ports), func(p psPort) bool { return exposed[p.key(p.private)] })) &&
 			(before.IsZero() || l.Created.Before(before)) &&
 			(since.IsZero() || l.Created.After(since)) &&
 			fs.labels(l.Labels())

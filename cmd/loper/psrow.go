@@ -54,7 +54,8 @@ func newPsRow(l listed, whole bool, now time.Time) psRow {
 		Image:      l.ImageName,
 		Labels:     labelText(l.Labels()),
 		Names:      l.Name,
-		Networks:   networkName(l.Settings.Network),
+		Networks:   strings.Join(l.Settings.NetworkNames(), ","),
+		Ports:      portsText(l.ports),
 		RunningFor: ago(l.Created, now),
 		State:      string(l.status.State),
 		Status:     statusText(l.status, now),
@@ -86,14 +87,6 @@ func labelText(labels map[string]string) string {
 		words = append(words, k+"="+labels[k])
 	}
 	return strings.Join(words, ",")
-}
-
-// networkName is the network of a container that may not have asked for one.
-func networkName(network string) string {
-	if network == "" {
-		return "none"
-	}
-	return network
 }
 
 // sizeText is what a container wrote, and that with its image.

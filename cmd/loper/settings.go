@@ -19,6 +19,7 @@ type creation struct {
 	labelFiles     []string
 	pull, platform string
 	trust          trustFlags
+	network        networkFlags
 	quiet          bool
 	cidfile        string
 	attach         []string
@@ -56,6 +57,7 @@ func (c *creation) flags(f *pflag.FlagSet) {
 
 	c.imageFlags(f)
 	isolationFlags(f, s)
+	c.network.flags(f, s)
 	resourceFlags(f, &s.Resources)
 	mountFlags(f, s)
 }
@@ -73,9 +75,6 @@ func (c *creation) imageFlags(f *pflag.FlagSet) {
 
 // isolationFlags declares what parts the container from its host.
 func isolationFlags(f *pflag.FlagSet, s *container.Settings) {
-	f.StringVar(&s.Network, "network", "", "Network: none (the default), host, container:NAME, ns:PATH")
-	f.StringVar(&s.Network, "net", "", "Network, as --network")
-	f.Lookup("net").Hidden = true
 	f.StringVar(&s.UsernsMode, "userns", "", "User namespace: an own range of ids (the default), host")
 	f.StringVar(&s.PidMode, "pid", "", "Process ids: private (the default), host, container:NAME")
 	f.StringVar(&s.IpcMode, "ipc", "", "IPC: private (the default), shareable, host, none, container:NAME")
@@ -90,10 +89,6 @@ func isolationFlags(f *pflag.FlagSet, s *container.Settings) {
 	f.Var(appendTo(&s.Ulimits, container.ParseUlimit), "ulimit", "Limits of processes, as in nofile=1024:2048")
 	f.Var(appendTo(&s.Devices, container.ParseDevice), "device", "Add a device of the host")
 	f.Var(number(&s.OomScoreAdj), "oom-score-adj", "Preference of the kernel when memory is short (-1000 to 1000)")
-	f.Var(list(&s.AddHosts), "add-host", "Add a host name to /etc/hosts (NAME:IP)")
-	f.Var(list(&s.DNS), "dns", "Set name servers")
-	f.Var(list(&s.DNSSearch), "dns-search", "Set search domains")
-	f.Var(list(&s.DNSOption), "dns-option", "Set resolver options")
 }
 
 // resourceFlags declares limits.

@@ -101,3 +101,21 @@ func number[T int | int64](n **T) pflag.Value {
 		return nil
 	}}
 }
+
+// appendAll is a flag that may be repeated, each word of which parse turns into
+// several elements of list.
+func appendAll[T any](list *[]T, parse func(string) ([]T, error)) pflag.Value {
+	return repeated{value{"list", func(word string) error {
+		v, err := parse(word)
+		*list = append(*list, v...)
+		return err
+	}}}
+}
+
+// parsed is a word that parse turns into what is kept.
+func parsed[T any](to *T, parse func(string) (T, error)) pflag.Value {
+	return value{"string", func(word string) (err error) {
+		*to, err = parse(word)
+		return err
+	}}
+}

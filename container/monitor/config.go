@@ -35,7 +35,14 @@ type Config struct {
 	StdinOnce   bool             `json:"stdinOnce,omitempty"`  // the end of the first client's input ends the container's; not with a terminal
 	Attached    bool             `json:"attached,omitempty"`   // descriptor 4 is the first client, who misses nothing
 	Log         logs.Config      `json:"log"`                  // Path "": ctr.log in the container's directory
+	Networks    *Networks        `json:"networks,omitempty"`   // set: it may have some, which network.json in RunDir tells
 	AutoRemove  []string         `json:"autoRemove,omitempty"` // run when the container has ended, unless a client removes it
+}
+
+// Networks says where networks are: the directories of a network.Store.
+type Networks struct {
+	Root    string `json:"root"`
+	RunRoot string `json:"runRoot"`
 }
 
 // Exit is exit.json, how a container ended.

@@ -1,6 +1,7 @@
 package monitor
 
 import (
+	"errors"
 	"syscall"
 
 	"loper.run/runtime"
@@ -16,7 +17,7 @@ type engine struct {
 	exitCode  func(err error) int   // of a run that failed
 	killAll   func(c *Config)       // what the first process left behind
 	oomKilled func(c *Config) bool  // before remove
-	remove    func(c *Config) error // cgroups, mounts and the runtime's state
+	remove    func(c *Config) error // cgroups, mounts, the runtime's state and networks
 }
 
 func realEngine() engine {
@@ -37,11 +38,14 @@ func realEngine() engine {
 			return runtime.ProtectSelf(spec)
 		},
 		run: func(dir string, c *Config, s *stdio) (_ int, err error) {
-			ctr, err = runtime.Run(runtime.Options{
+			o := runtime.Options{
 				Root: c.RuntimeRoot, ID: c.ID, Bundle: dir, Spec: spec, Overlay: c.Overlay,
 				Stdin: s.in, Stdout: s.out, Stderr: s.err, ConsoleSocket: s.console,
-			})
-			if err != nil {
+			}
+			if o.Network, err = connect(c); err != nil {
+				return 0, err
+			}
+			if ctr, err = runtime.Run(o); err != nil {
 				return 0, err
 			}
 			return ctr.Pid(), nil
@@ -64,10 +68,11 @@ func realEngine() engine {
 			return err == nil && n > 0
 		},
 		remove: func(c *Config) error {
-			if !load(c) {
-				return nil
+			var err error
+			if load(c) {
+				err = ctr.Delete(true)
 			}
-			return ctr.Delete(true)
+			return errors.Join(err, disconnect(c))
 		},
 	}
 }
