@@ -28,12 +28,29 @@ func (s *Store) Claim(container, name string, requests []Request, ports []Port) 
 		}
 	}
 	if err == nil {
-		sb.Ports, err = s.claimPorts(container, ports)
+		sb.Ports, err = s.claimPorts(container, sb.publish(ports))
 	}
 	if err != nil {
 		return nil, errors.Join(err, s.Release(container))
 	}
 	return sb, nil
+}
+
+// publish gives ports the host address that a network has for those without one.
+func (sb *Sandbox) publish(ports []Port) []Port {
+	for _, e := range sb.Endpoints {
+		if !e.Publish.IsValid() {
+			continue
+		}
+		ports = slices.Clone(ports)
+		for i := range ports {
+			if !ports[i].Host.IsValid() {
+				ports[i].Host = e.Publish
+			}
+		}
+		break
+	}
+	return ports
 }
 
 // ConnectOne gives a container a place in one more network and adds it to the
@@ -44,9 +61,6 @@ func (s *Store) ConnectOne(sb *Sandbox, r Request) (*Endpoint, error) {
 		return nil, err
 	}
 	defer hold.Close()
-	if n.Driver == Host || n.Driver == noDriver {
-		return nil, fmt.Errorf("%w: nobody can be connected to %s beside other networks", ErrPredefined, n.Name)
-	}
 	e, names, err := n.endpoint(sb, r)
 	if err != nil {
 		return nil, err
@@ -113,7 +127,7 @@ func (s *Store) take(n *Network, m *Member, r Request) error {
 func (n *Network) endpoint(sb *Sandbox, r Request) (*Endpoint, []string, error) {
 	e := &Endpoint{
 		Network: n.Name, NetworkID: n.ID, Driver: n.Driver, Link: n.Interface, Mode: n.Mode, MTU: n.MTU, VLAN: n.VLAN,
-		Internal: n.Internal, Isolated: n.Isolated, NoICC: n.NoICC, NoMasquerade: n.NoMasquerade,
+		Internal: n.Internal, Isolated: n.Isolated, NoICC: n.NoICC, Publish: n.Publish, NoMasquerade: n.NoMasquerade,
 		NoDNS: n.NoDNS, Nameservers: n.Nameservers, NoDefault: n.NoDefault, Metric: n.Metric, Routes: n.Routes,
 		Aliases: r.Aliases,
 	}

@@ -44,7 +44,8 @@ type Network struct {
 	Options map[string]string `json:"options,omitempty"` // as --opt, checked
 	Labels  map[string]string `json:"labels,omitempty"`
 
-	Internal bool `json:"internal,omitempty"` // no way out, and no resolvers but the network's own
+	Attachable bool `json:"attachable,omitempty"` // says nothing: every network is
+	Internal   bool `json:"internal,omitempty"`   // no way out, and no resolvers but the network's own
 	// Isolated keeps this network's containers from those of all others; a
 	// bridge without it is isolated from those that are.
 	Isolated bool `json:"isolated,omitempty"`

@@ -52,6 +52,7 @@ type Endpoint struct {
 	Metric        uint32         `json:"metric,omitempty"`    // of default routes
 	Routes        []Route        `json:"routes,omitempty"`    // further ones
 	Isolated      bool           `json:"isolated,omitempty"`
+	Publish       netip.Addr     `json:"publish,omitzero"` // host address of ports that name none
 	NoICC         bool           `json:"noICC,omitempty"`
 	NoMasquerade  bool           `json:"noMasquerade,omitempty"`
 	Aliases       []string       `json:"aliases,omitempty"` // names besides the container's own and its short id

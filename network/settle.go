@@ -64,7 +64,11 @@ func (spec *Spec) check() error {
 
 // settle chooses what was left open, under the store's lock.
 func (s *Store) settle(n *Network, spec Spec, all []*Network, pools []Pool) error {
-	host, err := readHost()
+	read := readHost
+	if s.host != nil {
+		read = s.host
+	}
+	host, err := read()
 	if err != nil {
 		return err
 	}

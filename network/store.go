@@ -42,6 +42,8 @@ type Store struct {
 	TearDown func(*Network) error
 	// PortInUse says, by an error, who has a port of the host; nil: nobody.
 	PortInUse func(Port) error
+
+	host func() (*onHost, error) // in place of readHost, for tests
 }
 
 // Defaults are what an administrator has settled for new networks.
@@ -172,6 +174,9 @@ func (s *Store) hold(name string) (*Network, *os.File, error) {
 		n, err := s.Get(name)
 		if err != nil {
 			return nil, nil, err
+		}
+		if n.Driver == Host || n.Driver == noDriver {
+			return nil, nil, fmt.Errorf("%w: nobody can be connected to %s", ErrPredefined, n.Name)
 		}
 		d, err := os.Open(s.path(n.Name))
 		if errors.Is(err, os.ErrNotExist) {

@@ -14,7 +14,7 @@ import (
 func newStore(t testing.TB) *Store {
 	t.Helper()
 	dir := t.TempDir()
-	s := &Store{Root: filepath.Join(dir, "root"), RunRoot: filepath.Join(dir, "run")}
+	s := &Store{Root: filepath.Join(dir, "root"), RunRoot: filepath.Join(dir, "run"), host: func() (*onHost, error) { return &onHost{}, nil }}
 	for _, d := range []string{s.Root, s.RunRoot} {
 		if err := os.Mkdir(d, 0o700); err != nil {
 			t.Fatal(err)

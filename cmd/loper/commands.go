@@ -124,6 +124,12 @@ var commands = [...]entry{
 	{path: "network", build: group("Manage networks")},
 	{path: "network connect", build: newNetworkConnect},
 	{path: "network disconnect", build: newNetworkDisconnect},
+	{path: "network create", build: newNetworkCreate},
+	{path: "network inspect", build: newNetworkInspect},
+	{path: "network ls", build: newNetworkLs, aliases: "list"},
+	{path: "network rm", build: newNetworkRm, aliases: "remove"},
+	{path: "network prune", build: newNetworkPrune},
+	{path: "network exists", build: newNetworkExists},
 
 	{path: "registry", build: group("Look at registries")},
 	{path: "registry explain", build: newRegistryExplain},

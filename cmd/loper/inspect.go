@@ -9,6 +9,7 @@ import (
 
 	"loper.run/container"
 	"loper.run/image"
+	"loper.run/network"
 )
 
 // inspector gives the description of the object of a name.
@@ -17,9 +18,9 @@ type inspector func(name string) (any, error)
 func newInspect(c *cli) *cobra.Command {
 	var kind string
 	var size bool
-	cmd := c.inspectCommand("inspect [OPTIONS] NAME|ID [NAME|ID...]", "Show containers, images and volumes in full",
+	cmd := c.inspectCommand("inspect [OPTIONS] NAME|ID [NAME|ID...]", "Show containers, images, volumes and networks in full",
 		func() (inspector, error) { return c.inspectKind(kind, size) })
-	cmd.Flags().StringVar(&kind, "type", "", "Only objects of this type: container, image, volume")
+	cmd.Flags().StringVar(&kind, "type", "", "Only objects of this type: container, image, volume, network")
 	cmd.Flags().BoolVarP(&size, "size", "s", false, "Count the size of containers")
 	cmd.ValidArgsFunction = c.completeContainers()
 	return cmd
@@ -105,9 +106,16 @@ func (c *cli) inspectKind(kind string, size bool) (inspector, error) {
 			}
 			return v, err
 		}},
+		{"network", func(name string) (any, error) {
+			n, err := inspectNetwork(e.Networks, name, false)
+			if errors.Is(err, network.ErrNotFound) || kind == "" && err != nil {
+				return nil, nil
+			}
+			return n, err
+		}},
 	}
-	if kind != "" && kind != "container" && kind != "image" && kind != "volume" {
-		return nil, fmt.Errorf("--type: '%s' is not container, image or volume", kind)
+	if kind != "" && kind != "container" && kind != "image" && kind != "volume" && kind != "network" {
+		return nil, fmt.Errorf("--type: '%s' is not container, image, volume or network", kind)
 	}
 	return func(name string) (any, error) {
 		for _, f := range finders {

@@ -15,6 +15,7 @@ import (
 type listing[T any] struct {
 	Format  string // of --format
 	Quiet   bool   // only the name of each row
+	Bare    bool   // no names of columns
 	Name    func(row T) string
 	Header  T                    // the row of column names
 	Columns func(row T) []string // of the table that is the default
@@ -38,7 +39,9 @@ func (l listing[T]) write(w io.Writer, rows []T) error {
 		return nil
 	case format == "" && (table || l.Format == ""):
 		t := newTable(w)
-		t.line(l.Columns(l.Header))
+		if !l.Bare {
+			t.line(l.Columns(l.Header))
+		}
 		for _, row := range rows {
 			t.line(l.Columns(row))
 		}
@@ -71,8 +74,10 @@ func (l listing[T]) template(w io.Writer, rows []T, format string, table bool) e
 		return nil
 	}
 	out := newTable(w)
-	if err := render(out, t, l.Header); err != nil {
-		return err
+	if !l.Bare {
+		if err := render(out, t, l.Header); err != nil {
+			return err
+		}
 	}
 	for _, row := range rows {
 		if err := render(out, t, row); err != nil {

@@ -11,11 +11,27 @@ import (
 
 	"loper.run/container"
 	"loper.run/image"
+	"loper.run/internal/config"
+	"loper.run/network"
 )
 
 // engine opens the engine of --root and --runroot, or of the environment.
 func (c *cli) engine() (*container.Engine, error) {
-	return container.Open(cmp.Or(c.root, os.Getenv("LOPER_ROOT")), cmp.Or(c.runroot, os.Getenv("LOPER_RUNROOT")))
+	e, err := container.Open(cmp.Or(c.root, os.Getenv("LOPER_ROOT")), cmp.Or(c.runroot, os.Getenv("LOPER_RUNROOT")))
+	if err == nil {
+		e.Networks.Defaults = networkDefaults
+	}
+	return e, err
+}
+
+// networkDefaults are what the configuration says of new networks.
+func networkDefaults() (network.Defaults, error) {
+	settings, err := config.Load()
+	d := network.Defaults{Options: settings.Network.Options}
+	for _, p := range settings.Network.Pools {
+		d.Pools = append(d.Pools, network.Pool{Base: p.Base, Bits: p.Size})
+	}
+	return d, err
 }
 
 // images opens the images of the engine.

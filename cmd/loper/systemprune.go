@@ -11,10 +11,10 @@ func newSystemPrune(c *cli) *cobra.Command {
 	var all, volumes bool
 	cmd := &cobra.Command{
 		Use:   "prune [OPTIONS]",
-		Short: "Remove what nobody uses: containers, images and, if asked, volumes",
+		Short: "Remove what nobody uses: containers, networks, images and, if asked, volumes",
 		Args:  exactly(0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			warning := "This will remove:\n  - all stopped containers\n"
+			warning := "This will remove:\n  - all stopped containers\n  - all networks not used by at least one container\n"
 			if volumes {
 				warning += "  - all anonymous volumes not used by at least one container\n"
 			}
@@ -45,6 +45,9 @@ func newSystemPrune(c *cli) *cobra.Command {
 			}
 			gone, err := p.containers(cmd.Context(), e)
 			if err != nil {
+				return err
+			}
+			if err := p.networks(e, gone); err != nil {
 				return err
 			}
 			if volumes {
