@@ -1,8 +1,10 @@
 package netlink
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"os"
 	"slices"
 
 	"golang.org/x/sys/unix"
@@ -42,12 +44,20 @@ func (c *Conn) Ask(requests []Request) error {
 	if err := c.send(datagram); err != nil {
 		return err
 	}
+	// Each answer is about one thing: shorter than a page or two.
+	buffer := make([]byte, 32<<10)
 	for ended := false; !ended; {
-		answer, err := c.receive(0)
-		if err != nil {
-			return err
+		n, _, err := unix.Recvfrom(c.fd, buffer, unix.MSG_TRUNC)
+		if err == unix.EINTR {
+			continue
 		}
-		for seq, m := range split(answer) {
+		if err != nil {
+			return os.NewSyscallError("receive from netlink", err)
+		}
+		if n > len(buffer) {
+			return fmt.Errorf("netlink: an answer of %d bytes", n)
+		}
+		for seq, m := range split(buffer[:n]) {
 			if seq < first || seq > last { // of a request that was given up
 				continue
 			}
@@ -56,7 +66,7 @@ func (c *Conn) Ask(requests []Request) error {
 				r.Err = refusal(m.Body, m.Flags)
 				ended = ended || seq == last
 			} else {
-				r.Answers = append(r.Answers, m.Body)
+				r.Answers = append(r.Answers, bytes.Clone(m.Body))
 			}
 		}
 	}

@@ -20,7 +20,7 @@ type Settings struct {
 	Group     uint32
 	Alias     string
 	Namespace *os.File // where it is made
-	Up        bool
+	Up, Down  bool
 	NoARP     bool // every neighbour has the interface's own address of link layer
 	// IPv4 are settings of one interface of /proc/sys/net/ipv4/conf by their
 	// numbers, IPV4_DEVCONF_…. Only for one that is there already.
@@ -42,14 +42,18 @@ const genModeNone = 1
 
 // message is struct ifinfomsg and its attributes.
 func (s Settings) message() []byte {
-	var flags uint32
+	var flags, change uint32
 	if s.Up {
-		flags |= unix.IFF_UP
+		flags = unix.IFF_UP
+	}
+	if s.Up || s.Down {
+		change = unix.IFF_UP
 	}
 	if s.NoARP {
 		flags |= unix.IFF_NOARP
+		change |= unix.IFF_NOARP
 	}
-	m := linkMessage(s.Index, flags, flags)
+	m := linkMessage(s.Index, flags, change)
 	if s.Name != "" {
 		m = AppendString(m, unix.IFLA_IFNAME, s.Name)
 	}
