@@ -4,6 +4,7 @@ import (
 	"errors"
 	"syscall"
 
+	"loper.run/network/dns"
 	"loper.run/runtime"
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
@@ -13,7 +14,7 @@ import (
 // can let an ordinary child process stand for a container.
 type engine struct {
 	protect   func(dir string) error // the monitor's own file from the container
-	run       func(dir string, c *Config, s *stdio) (pid int, err error)
+	run       func(dir string, c *Config, s *stdio, names *dns.Descriptors) (pid int, err error)
 	exitCode  func(err error) int   // of a run that failed
 	killAll   func(c *Config)       // what the first process left behind
 	oomKilled func(c *Config) bool  // before remove
@@ -37,12 +38,12 @@ func realEngine() engine {
 			}
 			return runtime.ProtectSelf(spec)
 		},
-		run: func(dir string, c *Config, s *stdio) (_ int, err error) {
+		run: func(dir string, c *Config, s *stdio, names *dns.Descriptors) (_ int, err error) {
 			o := runtime.Options{
 				Root: c.RuntimeRoot, ID: c.ID, Bundle: dir, Spec: spec, Overlay: c.Overlay,
 				Stdin: s.in, Stdout: s.out, Stderr: s.err, ConsoleSocket: s.console,
 			}
-			if o.Network, err = connect(c); err != nil {
+			if o.Network, err = connect(c, names); err != nil {
 				return 0, err
 			}
 			if ctr, err = runtime.Run(o); err != nil {

@@ -31,6 +31,7 @@ func (s *server) finish() int {
 	s.append(packet.AppendExit(nil, code))
 	s.log.Close()
 
+	s.closeNames()
 	s.engine.remove(c)
 	for _, name := range []string{SocketFile, StateFile} {
 		os.Remove(filepath.Join(c.RunDir, name))

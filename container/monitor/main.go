@@ -112,7 +112,7 @@ func (s *server) startContainer(c *Config) error {
 	if err != nil {
 		return err
 	}
-	s.pid, err = s.engine.run(s.dir, c, io)
+	s.pid, err = s.engine.run(s.dir, c, io, &s.names)
 	s.started = time.Now()
 	io.closeTheirs()
 	if err != nil {

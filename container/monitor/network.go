@@ -5,12 +5,13 @@ import (
 	"os"
 
 	"loper.run/network"
+	"loper.run/network/dns"
 	"loper.run/network/kernel"
 )
 
-// connect is what gives the container its networks while it starts; nil when it
-// has none.
-func connect(c *Config) (func(namespace *os.File) error, error) {
+// connect is what gives the container its networks while it starts, and where it
+// asks for names; nil when it has none.
+func connect(c *Config, names *dns.Descriptors) (func(namespace *os.File) error, error) {
 	if c.Networks == nil {
 		return nil, nil
 	}
@@ -21,7 +22,13 @@ func connect(c *Config) (func(namespace *os.File) error, error) {
 	if err != nil {
 		return nil, err
 	}
-	return func(namespace *os.File) error { return kernel.Connect(n, namespace) }, nil
+	store := network.Store{RunRoot: c.Networks.RunRoot}
+	return func(namespace *os.File) (err error) {
+		if err = kernel.Connect(n, namespace); err == nil {
+			*names, err = dns.Listen(c.RunDir, store.Dir(""), namespace)
+		}
+		return err
+	}, nil
 }
 
 // disconnect takes down what the container had of networks.

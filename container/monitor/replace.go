@@ -28,6 +28,7 @@ var slimEnv = []string{"GOMAXPROCS=1", "GOGC=off", "GOMEMLIMIT=24MiB"}
 // refuses.
 func (s *server) replace() {
 	s.slim = true
+	s.suspendNames()
 	env := append(cleanEnv(), slimEnv...)
 	env = append(env, handoverEnv+"="+s.handover())
 	for _, fd := range s.descriptors() {
@@ -42,6 +43,7 @@ func (s *server) replace() {
 	for _, fd := range s.descriptors() {
 		unix.CloseOnExec(fd)
 	}
+	s.resumeNames()
 }
 
 // cleanEnv is the environment the monitor was started with.
@@ -69,7 +71,7 @@ func (s *server) descriptors() []int {
 	for _, c := range s.clients {
 		fds = append(fds, c.fd)
 	}
-	return fds
+	return append(fds, s.asking...)
 }
 
 // field is a number that is handed over.
@@ -83,6 +85,8 @@ func (s *server) fields() []field {
 	return []field{
 		{"lock", &s.lock, true}, {"config", &s.configFd, true}, {"listener", &s.listener, true},
 		{"pidfd", &s.pidfd, true}, {"slave", &s.slave, true},
+		{"udp", &s.names.UDP, true}, {"tcp", &s.names.TCP, true}, {"run", &s.names.Run, true},
+		{"networks", &s.names.Networks, true}, {"pending", &s.names.Pending, true},
 		{"in", &s.in.fd, true}, {"out", &s.out.fd, true}, {"err", &s.err.fd, true},
 		{"pid", &s.pid, false}, {"files", &s.logConfig.MaxFiles, false},
 	}

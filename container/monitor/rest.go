@@ -18,6 +18,15 @@ const (
 
 // timeout of the next wait, in milliseconds; -1 is for ever.
 func (s *server) timeout() int {
+	wait := s.ownTimeout()
+	if due := s.namesDue(); !due.IsZero() && (wait < 0 || milliseconds(due) < wait) {
+		wait = milliseconds(due)
+	}
+	return wait
+}
+
+// ownTimeout is that of all but the resolver.
+func (s *server) ownTimeout() int {
 	switch {
 	case !s.nudge.at.IsZero():
 		return milliseconds(s.nudge.at)
@@ -45,6 +54,10 @@ func (s *server) settle(busy bool) {
 		}
 		s.nudge = nudge{}
 	}
+	if due := s.namesDue(); !due.IsZero() && !now.Before(due) {
+		s.resolver.Serve()
+		busy = true
+	}
 	s.rested = s.rested && !busy
 	if s.ended || s.stuck() || !s.nudge.at.IsZero() {
 		return
@@ -64,6 +77,9 @@ func (s *server) settle(busy bool) {
 func (s *server) rest() {
 	unix.Madvise(s.chunk, unix.MADV_DONTNEED)
 	s.log.Shrink()
+	if s.resolver != nil {
+		s.resolver.Rest()
+	}
 	dropText(s.input)
 	unix.Madvise(s.input, unix.MADV_DONTNEED)
 }

@@ -7,6 +7,7 @@ import (
 
 	"loper.run/container/attach/packet"
 	"loper.run/container/logs"
+	"loper.run/network/dns"
 )
 
 // server is the monitor while the container runs: one thread that waits for
@@ -28,6 +29,10 @@ type server struct {
 	pid            int
 	started        time.Time
 	tty, stdinOnce bool
+
+	names    dns.Descriptors
+	resolver *dns.Resolver // nil: the container has no names
+	asking   []int         // what goes along with names to the replacement
 
 	in, out, err source // fd -1: closed
 	clients      []*client
@@ -71,7 +76,7 @@ type client struct {
 func newServer(dir string, e engine) *server {
 	s := &server{
 		dir: dir, engine: e, epoll: -1, lock: -1, configFd: -1, listener: -1, pidfd: -1, slave: -1,
-		in: source{fd: -1}, out: source{fd: -1}, err: source{fd: -1},
+		in: source{fd: -1}, out: source{fd: -1}, err: source{fd: -1}, names: dns.None,
 	}
 	s.chunk, s.input = buffer(), buffer()
 	return s
@@ -96,6 +101,7 @@ func (s *server) serve() int {
 	}
 	s.watch(&source{fd: s.pidfd}, unix.EPOLLIN)
 	s.watch(&source{fd: s.listener}, unix.EPOLLIN)
+	s.openNames()
 	var events [16]unix.EpollEvent
 	for !s.ended {
 		s.interests()
@@ -177,6 +183,8 @@ func (s *server) handle(fd int, events uint32) {
 		s.read(&s.err, packet.Stderr)
 	case s.in.fd:
 		s.feed()
+	case s.namesFd():
+		s.resolver.Serve()
 	default:
 		for _, c := range s.clients {
 			if c.fd == fd {

@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"loper.run/container/attach"
+	"loper.run/network/dns"
 )
 
 // The test binary is the monitor too, with a plain child process in the place
@@ -47,7 +48,7 @@ func standIn() engine {
 	pidFile := func(c *Config) string { return filepath.Join(c.RuntimeRoot, "state") }
 	return engine{
 		protect: func(string) error { return nil },
-		run: func(dir string, c *Config, s *stdio) (int, error) {
+		run: func(dir string, c *Config, s *stdio, names *dns.Descriptors) (int, error) {
 			var argv []string
 			data, err := os.ReadFile(filepath.Join(dir, "config.json"))
 			if err != nil {

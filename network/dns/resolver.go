@@ -34,7 +34,17 @@ type Descriptors struct {
 }
 
 // None are no descriptors at all.
-var None = Descriptors{-1, -1, -1, -1, -1}
+var None = Descriptors{UDP: -1, TCP: -1, Run: -1, Networks: -1, Pending: -1}
+
+func (d *Descriptors) close() {
+	for _, fd := range d.list() {
+		if fd >= 0 {
+			unix.Close(fd)
+		}
+	}
+}
+
+func (d *Descriptors) list() []int { return []int{d.UDP, d.TCP, d.Run, d.Networks, d.Pending} }
 
 // Resolver answers the questions that come in on its listeners. Its fields are
 // set before the first Serve.
@@ -87,11 +97,8 @@ func (r *Resolver) Close() {
 	for len(r.conns) > 0 {
 		r.hangUp(r.conns[0])
 	}
-	for _, fd := range []int{r.epoll, r.fds.UDP, r.fds.TCP, r.fds.Run, r.fds.Networks} {
-		if fd >= 0 {
-			unix.Close(fd)
-		}
-	}
+	r.fds.close()
+	unix.Close(r.epoll)
 	unix.Munmap(r.buf)
 }
 

@@ -1,4 +1,4 @@
-package network
+package dns
 
 import (
 	"net"
@@ -11,15 +11,16 @@ import (
 )
 
 // What asks 127.0.0.11:53 reaches the sockets, and port 53 stays the container's.
-func TestListenNames(t *testing.T) {
+func TestListen(t *testing.T) {
 	n := env.TestNetns(t)
-	var udp, tcp int
+	var udp int
 	for range 2 { // the second time as after a container that was killed
-		var err error
-		if udp, tcp, err = ListenNames(n.File()); err != nil {
+		fds, err := Listen(t.TempDir(), t.TempDir(), n.File())
+		if err != nil {
 			t.Fatal(err)
 		}
-		t.Cleanup(func() { unix.Close(udp); unix.Close(tcp) })
+		t.Cleanup(fds.close)
+		udp = fds.UDP
 	}
 	n.Do(func() {
 		for _, at := range []string{"127.0.0.1:53", ":53"} {
