@@ -6,8 +6,6 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
-
-	"loper.run/internal/atomicfile"
 )
 
 var errTaken = errors.New("address is taken")
@@ -105,7 +103,7 @@ func (s *Store) takeNext(n *Network, sub *Subnet, container string) (netip.Addr,
 		if sub.usable(at) == nil && n.reserved(sub, at) == "" && !taken[at.String()] {
 			err := s.link(n, container, at)
 			if err == nil {
-				return at, atomicfile.Write(filepath.Join(dir, file), []byte(at.String()), 0o600, atomicfile.Volatile)
+				return at, os.WriteFile(filepath.Join(dir, file), []byte(at.String()), 0o600)
 			}
 			if !errors.Is(err, os.ErrExist) {
 				return at, err

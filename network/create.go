@@ -40,7 +40,7 @@ func (s *Store) Default() (*Network, error) {
 func (s *Store) Create(spec Spec) (*Network, error) {
 	switch spec.Name {
 	case Bridge, Host, None, "default", "container", "ns":
-		return nil, fmt.Errorf("%w: %s cannot be made", ErrPredefined, spec.Name)
+		return nil, fmt.Errorf("%s is a %w and cannot be made", spec.Name, ErrPredefined)
 	}
 	return s.create(spec)
 }
@@ -72,10 +72,10 @@ func (s *Store) create(spec Spec) (*Network, error) {
 	}
 	for _, other := range all {
 		if other.Name == n.Name {
-			return nil, fmt.Errorf("%w: %s (%.12s)", ErrExists, n.Name, other.ID)
+			return nil, fmt.Errorf("network with name %s %w (%.12s)", n.Name, ErrExists, other.ID)
 		}
 		if isHex(n.Name) && strings.HasPrefix(other.ID, n.Name) && len(n.Name) >= 12 {
-			return nil, fmt.Errorf("%w: %s is the id of network %s", ErrExists, n.Name, other.Name)
+			return nil, fmt.Errorf("network with id %s %w: %s", n.Name, ErrExists, other.Name)
 		}
 	}
 	var id [idLen / 2]byte
@@ -119,7 +119,7 @@ func (s *Store) sweep() ([]*Network, error) {
 		return nil, err
 	}
 	for _, entry := range entries {
-		if entry.IsDir() && CheckName(entry.Name()) == nil && !names[entry.Name()] {
+		if entry.Name() != ulaFile && !names[entry.Name()] {
 			if err := os.RemoveAll(s.path(entry.Name())); err != nil {
 				return nil, err
 			}
@@ -142,7 +142,7 @@ func (s *Store) sweep() ([]*Network, error) {
 // ula is the random prefix of 48 bits that this store's IPv6 subnets begin with,
 // as RFC 4193 has it.
 func (s *Store) ula() (netip.Prefix, error) {
-	path := s.path(".ula")
+	path := s.path(ulaFile)
 	data, err := os.ReadFile(path)
 	if err == nil {
 		p, err := netip.ParsePrefix(strings.TrimSpace(string(data)))

@@ -26,12 +26,12 @@ func TestCreateRefuses(t *testing.T) {
 		n    Network
 		want string
 	}{
-		{Network{Name: "first"}, "network exists: first"},
-		{Network{Name: first.ID}, "is the id of network first"},
-		{Network{Name: first.ID[:12]}, "is the id of network first"},
-		{Network{Name: "bridge"}, "predefined"},
-		{Network{Name: "host"}, "predefined"},
-		{Network{Name: "none"}, "predefined"},
+		{Network{Name: "first"}, "network with name first already exists"},
+		{Network{Name: first.ID}, "already exists: first"},
+		{Network{Name: first.ID[:12]}, "already exists: first"},
+		{Network{Name: "bridge"}, "pre-defined"},
+		{Network{Name: "host"}, "pre-defined"},
+		{Network{Name: "none"}, "pre-defined"},
 		{Network{Name: "../x"}, "invalid network name"},
 		{Network{Name: strings.Repeat("a", 129)}, "invalid network name"},
 		{Network{Driver: "host"}, "only one instance"},

@@ -8,8 +8,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-
-	"loper.run/internal/atomicfile"
 )
 
 // The directories and files of what containers have taken of a network.
@@ -91,7 +89,22 @@ func (s *Store) memberIDs(networkID string) ([]string, error) {
 	return ids, nil
 }
 
-// write makes a member, which was only claims until now, be seen.
+// drafts are files that are not seen yet, of a container's names and of its endpoint.
+func drafts(dir, container string) (names, endpoint string) {
+	names = filepath.Join(dir, endpointDir, "."+container)
+	return names, names + ".json"
+}
+
+// write makes a member, which was only claims until now, be seen. There is one
+// writer for a container, and Release knows the draft.
 func (m *Member) write(dir string) error {
-	return atomicfile.WriteJSON(filepath.Join(dir, endpointDir, m.Container), m, 0o600, atomicfile.Volatile)
+	data, err := json.Marshal(m)
+	if err != nil {
+		return err
+	}
+	_, draft := drafts(dir, m.Container)
+	if err := os.WriteFile(draft, data, 0o600); err != nil {
+		return err
+	}
+	return os.Rename(draft, filepath.Join(dir, endpointDir, m.Container))
 }

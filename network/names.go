@@ -34,7 +34,7 @@ func (s *Store) takeNames(n *Network, m *Member) error {
 		lines.WriteString(p.Addr().String() + "\n")
 	}
 	dir := s.Dir(n.ID)
-	draft := filepath.Join(dir, endpointDir, "."+m.Container)
+	draft, _ := drafts(dir, m.Container)
 	if err := os.WriteFile(draft, []byte(lines.String()), 0o600); err != nil {
 		return err
 	}

@@ -11,7 +11,6 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"loper.run/internal/atomicfile"
 	"loper.run/internal/flock"
 )
 
@@ -82,7 +81,7 @@ func (s *Store) takePorts(container string, ports []Port) ([]Port, error) {
 	for _, p := range chosen {
 		list.WriteString(p.key() + "\n")
 	}
-	if err := atomicfile.Write(filepath.Join(dir, container), []byte(list.String()), 0o600, atomicfile.Volatile); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, container), []byte(list.String()), 0o600); err != nil {
 		return nil, err
 	}
 	for _, p := range chosen {
@@ -148,7 +147,7 @@ func (s *Store) choosePort(dir string, p Port, mine []Port) (Port, error) {
 		err := s.portFree(dir, p, mine)
 		if err == nil {
 			if request.HostPort == 0 {
-				err = atomicfile.Write(filepath.Join(dir, ".last"), []byte(strconv.Itoa(int(p.HostPort))), 0o600, atomicfile.Volatile)
+				err = os.WriteFile(filepath.Join(dir, ".last"), []byte(strconv.Itoa(int(p.HostPort))), 0o600)
 			}
 			return p, err
 		}

@@ -65,7 +65,8 @@ func (s *Store) releaseFrom(networkID, container string) error {
 			err = errors.Join(err, dropAddress(filepath.Join(dir, addressDir, p.Addr().String()), container))
 		}
 	}
-	if err != nil {
+	a, b := drafts(dir, container)
+	if err = errors.Join(err, remove(a), remove(b)); err != nil {
 		return err
 	}
 	return remove(path)
@@ -83,7 +84,7 @@ func releaseUnfinished(dir, container string) error {
 	for name := range known {
 		err = errors.Join(err, dropName(filepath.Join(dir, nameDir, name), container))
 	}
-	return errors.Join(err, remove(filepath.Join(dir, endpointDir, "."+container)))
+	return err
 }
 
 // dropAddress gives up an address if it is the container's.

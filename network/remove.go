@@ -22,7 +22,7 @@ func (s *Store) Remove(name string) error {
 		return err
 	}
 	if n.Predefined() {
-		return fmt.Errorf("%w: %s cannot be removed", ErrPredefined, n.Name)
+		return fmt.Errorf("%s is a %w and cannot be removed", n.Name, ErrPredefined)
 	}
 	return s.unused(n, func() error {
 		if s.TearDown != nil {

@@ -30,7 +30,7 @@ func (spec *Spec) check() error {
 	switch spec.Driver {
 	case Bridge, Macvlan, Ipvlan:
 	case Host, None, noDriver:
-		return fmt.Errorf("%w: only one instance of \"%s\" network is allowed", ErrPredefined, spec.Driver)
+		return fmt.Errorf("only one instance of \"%s\" network is allowed: it is a %w", spec.Driver, ErrPredefined)
 	default:
 		return fmt.Errorf("driver %q is not supported: known are %s, %s, %s", spec.Driver, Bridge, Macvlan, Ipvlan)
 	}

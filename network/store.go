@@ -19,9 +19,9 @@ import (
 var (
 	ErrNotFound   = errors.New("no such network")
 	ErrAmbiguous  = errors.New("several networks have ids that begin so")
-	ErrExists     = errors.New("network exists")
+	ErrExists     = errors.New("already exists")
 	ErrInUse      = errors.New("network is in use")
-	ErrPredefined = errors.New("network is predefined")
+	ErrPredefined = errors.New("pre-defined network")
 	ErrConnected  = errors.New("container is connected already")
 	ErrDamaged    = errors.New("network is damaged: remove it")
 )
@@ -55,6 +55,7 @@ type Defaults struct {
 const (
 	storeDir    = "network" // below Root and RunRoot
 	networkFile = "network.json"
+	ulaFile     = ".ula"
 )
 
 func (s *Store) path(elem ...string) string {
@@ -176,7 +177,7 @@ func (s *Store) hold(name string) (*Network, *os.File, error) {
 			return nil, nil, err
 		}
 		if n.Driver == Host || n.Driver == noDriver {
-			return nil, nil, fmt.Errorf("%w: nobody can be connected to %s", ErrPredefined, n.Name)
+			return nil, nil, fmt.Errorf("%s is a %w that nobody can be connected to", n.Name, ErrPredefined)
 		}
 		d, err := os.Open(s.path(n.Name))
 		if errors.Is(err, os.ErrNotExist) {
