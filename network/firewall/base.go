@@ -19,6 +19,18 @@ type half struct {
 	addr         nft.Type
 	saddr, daddr nft.Field
 	loopback     netip.Prefix
+	// deaf: bridges show the packet filter what crosses them, before the host
+	// sees it. Then answers to ::1 are dropped, and ::1 can't be published.
+	deaf bool
+}
+
+// made is a chain whose name says how the table was made.
+func (h half) made() nft.Chain {
+	name := version
+	if h.deaf {
+		name += "-deaf"
+	}
+	return h.chain(name)
 }
 
 func half4(table string) half {
@@ -28,8 +40,9 @@ func half4(table string) half {
 	}
 }
 
-func half6(table string) half {
+func half6(table string, deaf bool) half {
 	return half{
+		deaf:  deaf,
 		table: nft.Table{Family: nft.IP6, Name: table}, six: true, addr: nft.IPv6Addr, saddr: nft.SAddr6, daddr: nft.DAddr6,
 		loopback: netip.MustParsePrefix("::1/128"),
 	}
@@ -65,7 +78,7 @@ func (h half) base(b *nft.Batch) {
 	for _, set := range []nft.Set{h.bridges(), h.internal(), h.isolated(), h.masquerade(), h.same(), h.home()} {
 		b.AddSet(set)
 	}
-	b.AddChain(h.chain(version))
+	b.AddChain(h.made())
 	h.raw(b)
 	h.input(b)
 	h.forward(b)

@@ -62,7 +62,8 @@ func (f *Firewall) begin() (*session, error) {
 		return nil, err
 	}
 	s := &session{Firewall: f, lock: lock}
-	fds, err := netns.Open(f.Host, netns.Netlink(unix.NETLINK_NETFILTER), netns.Want{Setting: "ipv6/conf/all/forwarding"})
+	fds, err := netns.Open(f.Host, netns.Netlink(unix.NETLINK_NETFILTER),
+		netns.Want{Setting: "ipv6/conf/all/forwarding"}, netns.Want{Setting: "bridge/bridge-nf-call-ip6tables"})
 	if err != nil {
 		lock.Close()
 		return nil, fmt.Errorf("firewall: %w", err)
@@ -70,14 +71,25 @@ func (f *Firewall) begin() (*session, error) {
 	name := TableName(f.Store.Root)
 	s.halves = []half{half4(name)}
 	if fds[1] >= 0 { // a kernel without IPv6 needs no rules for it
-		unix.Close(fds[1])
-		s.halves = append(s.halves, half6(name))
+		s.halves = append(s.halves, half6(name, isOn(fds[2])))
+	}
+	for _, fd := range fds[1:] {
+		if fd >= 0 {
+			unix.Close(fd)
+		}
 	}
 	if s.conn, err = nft.New(fds[0]); err != nil {
 		lock.Close()
 		return nil, err
 	}
 	return s, nil
+}
+
+// isOn reads a setting that may not be there.
+func isOn(fd int) bool {
+	value := make([]byte, 4)
+	n, err := unix.Read(fd, value)
+	return fd >= 0 && err == nil && n > 0 && value[0] != '0'
 }
 
 func (s *session) end() {
@@ -171,8 +183,9 @@ func bridged(sb *network.Sandbox) []*network.Endpoint {
 
 // published prepares the ways back to published ports. Packets from 127.0.0.1 may
 // leave through a bridge, where they get the bridge's address; a rule drops those
-// that come in with such addresses. And a bridge may send a container what it
-// came with, which it is asked for where bridges consult the packet filter.
+// that come in with such addresses. For ::1, which the kernel never takes from a
+// wire, it is a route. And a bridge may send a container what it came with, which
+// it is asked for where bridges show the packet filter what crosses them.
 func (s *session) published(places []*network.Endpoint) error {
 	c, err := netlink.OpenIn(s.Host)
 	if err != nil {
@@ -181,7 +194,17 @@ func (s *session) published(places []*network.Endpoint) error {
 	defer c.Close()
 	var requests []netlink.Request
 	for _, e := range places {
-		requests = append(requests, netlink.Set(netlink.Settings{Name: e.Link, IPv4: map[uint16]uint32{netlink.IPv4RouteLocalnet: 1}}))
+		bridge, err := c.Link(e.Link)
+		if err != nil {
+			return fmt.Errorf("the bridge %s: %w", e.Link, err)
+		}
+		loopback := netlink.Route{
+			To: half6("", false).loopback, Index: bridge.Index, Table: unix.RT_TABLE_LOCAL, Type: unix.RTN_LOCAL,
+			Metric: 1024 + uint32(bridge.Index), // routes of several bridges are told apart by it
+		}
+		requests = append(requests,
+			netlink.Set(netlink.Settings{Name: e.Link, IPv4: map[uint16]uint32{netlink.IPv4RouteLocalnet: 1}}),
+			netlink.NewRoute(loopback).Or(unix.EAFNOSUPPORT, unix.EOPNOTSUPP, unix.EACCES))
 		if e.HostInterface != "" {
 			requests = append(requests, netlink.Hairpin(e.HostInterface).Or(unix.ENODEV))
 		}

@@ -35,6 +35,9 @@ func (h half) ports(b *nft.Batch) {
 
 	own := nft.Chain{Table: h.table, Name: "output", Type: nft.NAT, Hook: nft.Output, Priority: -100}
 	b.AddChain(own)
+	if h.deaf { // refused at once, so that 127.0.0.1 is tried next
+		b.AddRule(own, "", is(h.daddr, h.loopback), nft.Accept())
+	}
 	b.AddRule(own, "", localOnly(), nft.Jump(translate.Name))
 }
 

@@ -19,7 +19,7 @@ const monitorLock = "monitor.lock"
 // made tells whether the tables are there, as this version makes them.
 func (s *session) made() (bool, error) {
 	for _, h := range s.halves {
-		ok, err := s.conn.HasChain(h.chain(version))
+		ok, err := s.conn.HasChain(h.made())
 		if !ok || err != nil {
 			return false, err
 		}

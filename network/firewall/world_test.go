@@ -74,6 +74,17 @@ func (w *world) setting(name, value string) {
 	})
 }
 
+// bridgesFilter has bridges show the packet filter what crosses them, or not.
+func (w *world) bridgesFilter(on string) bool {
+	there := false
+	w.host.Do(func() {
+		for _, family := range []string{"iptables", "ip6tables"} {
+			there = os.WriteFile("/proc/sys/net/bridge/bridge-nf-call-"+family, []byte(on), 0) == nil
+		}
+	})
+	return there
+}
+
 func (w *world) must(err error) {
 	w.Helper()
 	if err != nil {
