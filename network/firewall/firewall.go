@@ -115,6 +115,11 @@ func (f *Firewall) Attach(sb *network.Sandbox) error {
 	if len(sb.Ports) == 0 {
 		return nil
 	}
+	if asks(sb) {
+		if err := s.gated(); err != nil {
+			return err
+		}
+	}
 	if err := s.published(places); err != nil {
 		return err
 	}

@@ -59,6 +59,7 @@ func (f *Firewall) RemoveNetwork(n *network.Network) error {
 	}
 	defer s.end()
 	var b nft.Batch
+	last := true
 	for _, h := range s.halves {
 		_, there, err := s.conn.Table(h.table.Family, h.table.Name)
 		if err != nil {
@@ -76,6 +77,7 @@ func (f *Firewall) RemoveNetwork(n *network.Network) error {
 			b.DeleteTable(h.table)
 			continue
 		}
+		last = false
 		for _, set := range []nft.Set{h.bridges(), h.internal(), h.isolated(), h.masquerade(), h.same(), h.home()} {
 			elements, err := s.conn.Elements(set)
 			if err != nil {
@@ -88,5 +90,11 @@ func (f *Firewall) RemoveNetwork(n *network.Network) error {
 	if err := s.conn.Commit(&b); err != nil && !errors.Is(err, unix.ENOENT) {
 		return err
 	}
-	return nil
+	if last {
+		if err := s.closeGate(); err != nil {
+			return err
+		}
+	}
+	_, err = s.accommodate(nil)
+	return err
 }

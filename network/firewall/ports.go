@@ -29,9 +29,7 @@ func (h half) ports(b *nft.Batch) {
 	b.AddRule(translate, "", nft.DNATOf(h.hostPorts(), h.daddr, nft.L4Proto, nft.DPort))
 	b.AddRule(translate, "", nft.DNATOf(h.anyPorts(), nft.L4Proto, nft.DPort))
 
-	in := nft.Chain{Table: h.table, Name: "prerouting", Type: nft.NAT, Hook: nft.Prerouting, Priority: -100}
-	b.AddChain(in)
-	b.AddRule(in, "", nft.NotIn(h.internal(), nft.IIFName), localOnly(), nft.Jump(translate.Name))
+	h.comeIn(b, translate)
 
 	own := nft.Chain{Table: h.table, Name: "output", Type: nft.NAT, Hook: nft.Output, Priority: -100}
 	b.AddChain(own)
@@ -92,6 +90,10 @@ func (h half) addPorts(b *nft.Batch, sb *network.Sandbox) {
 	everywhere, one := h.portElements(sb)
 	b.AddElements(h.anyPorts(), everywhere...)
 	b.AddElements(h.hostPorts(), one...)
+	if sb.PublishOpen {
+		b.AddElements(h.openPorts(), keys(everywhere)...)
+		b.AddElements(h.openHostPorts(), keys(one)...)
+	}
 }
 
 // deletePorts deletes a container's elements, and not what another has put in
@@ -101,7 +103,7 @@ func (h half) deletePorts(c *nft.Conn, b *nft.Batch, sb *network.Sandbox) error 
 	for _, part := range []struct {
 		set      nft.Set
 		elements []nft.Element
-	}{{h.anyPorts(), everywhere}, {h.hostPorts(), one}} {
+	}{{h.anyPorts(), everywhere}, {h.hostPorts(), one}, {h.openPorts(), keys(everywhere)}, {h.openHostPorts(), keys(one)}} {
 		var own []nft.Element
 		for _, e := range part.elements {
 			is, ok, err := c.Element(part.set, e.Key)

@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"loper.run/internal/flock"
+	"loper.run/internal/netlink"
 	"loper.run/internal/nft"
 	"loper.run/network"
 )
@@ -38,6 +39,10 @@ func (s *session) rebuild(sb *network.Sandbox) error {
 		all[sb.Container] = sb
 	}
 	var b nft.Batch
+	published := false
+	for _, sb := range all {
+		published = published || asks(sb)
+	}
 	for _, h := range s.halves {
 		h.base(&b)
 		for _, sb := range all {
@@ -45,7 +50,18 @@ func (s *session) rebuild(sb *network.Sandbox) error {
 			h.addPorts(&b, sb)
 		}
 	}
-	return s.conn.Commit(&b)
+	if !published {
+		if err := s.closeGate(); err != nil {
+			return err
+		}
+		return s.conn.Commit(&b)
+	}
+	return s.atGate(func(g gate, out netlink.Link) error {
+		for _, h := range s.halves {
+			g.passage(&b, h, out.Index)
+		}
+		return s.conn.Commit(&b)
+	})
 }
 
 // running are the containers that run, by their ids.

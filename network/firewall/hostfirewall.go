@@ -1,0 +1,107 @@
+package firewall
+
+import (
+	"fmt"
+	"strings"
+
+	"loper.run/internal/netlink"
+	"loper.run/internal/nft"
+	"loper.run/network"
+)
+
+// asks reports whether a container has published ports that the host's firewall
+// decides about.
+func asks(sb *network.Sandbox) bool {
+	return !sb.PublishOpen && len(sb.Ports) > 0 && len(bridged(sb)) > 0
+}
+
+// gated makes sure that packets which the host's firewall lets in find the way
+// to published ports. A gate that is open is known to the tables.
+func (s *session) gated() error {
+	return s.atGate(func(g gate, out netlink.Link) error {
+		if out.Up {
+			return nil
+		}
+		var b nft.Batch
+		for _, h := range s.halves {
+			g.passage(&b, h, out.Index)
+		}
+		return s.conn.Commit(&b)
+	})
+}
+
+// atGate makes the gate, has the tables told of its end, and opens it.
+func (s *session) atGate(tell func(g gate, out netlink.Link) error) error {
+	links, err := netlink.OpenIn(s.Host)
+	if err != nil {
+		return err
+	}
+	defer links.Close()
+	g := gateOf(s.halves[0].table.Name)
+	out, err := g.make(links, s.Host)
+	if err == nil {
+		err = tell(g, out)
+	}
+	if err == nil {
+		err = g.open(links, out)
+	}
+	if err != nil {
+		return fmt.Errorf("the way of published ports through the host's firewall: %w", err)
+	}
+	return nil
+}
+
+// closeGate takes the gate away.
+func (s *session) closeGate() error {
+	links, err := netlink.OpenIn(s.Host)
+	if err != nil {
+		return err
+	}
+	defer links.Close()
+	return gateOf(s.halves[0].table.Name).close(links)
+}
+
+// accommodate has others' rules let our packets through, also those of a
+// container that is about to start.
+func (s *session) accommodate(sb *network.Sandbox) (HostRules, error) {
+	h := s.halves[0]
+	f := Friends{Table: h.table.Name, Bridges: map[string]bool{}}
+	_, there, err := s.conn.Table(h.table.Family, h.table.Name)
+	if err != nil {
+		return HostRules{}, err
+	}
+	if there {
+		if f.Gate, err = s.conn.HasChain(h.chain(gateChain)); err != nil {
+			return HostRules{}, err
+		}
+		bridges, err := s.conn.Elements(h.bridges())
+		if err != nil {
+			return HostRules{}, err
+		}
+		internal, err := s.conn.Elements(h.internal())
+		if err != nil {
+			return HostRules{}, err
+		}
+		for _, e := range bridges {
+			f.Bridges[name(e)] = true
+		}
+		for _, e := range internal {
+			delete(f.Bridges, name(e))
+		}
+	}
+	if sb != nil {
+		f.Gate = f.Gate || asks(sb)
+		for _, e := range bridged(sb) {
+			if !e.Internal {
+				f.Bridges[e.Link] = true
+			}
+		}
+	}
+	return Accommodate(s.conn, f)
+}
+
+// name is the interface that an element is.
+func name(e nft.Element) string {
+	before, _, _ := strings.Cut(string(e.Key), "\x00")
+	return before
+}
