@@ -67,14 +67,20 @@ func lookupOption(key string) (option, bool) {
 	case "mode", "macvlan_mode", "ipvlan_mode":
 		driver, _, specific := strings.Cut(key, "_mode")
 		if !specific {
-			driver = lowers
+			driver = all
 		}
 		return option{driver, func(n *Network, v string) error {
 			n.Mode = v
-			if n.Driver == Ipvlan {
+			switch n.Driver {
+			case Ipvlan:
 				return oneOf(v, "l2", "l3", "l3s")
+			case Macvlan:
+				return oneOf(v, "bridge", "private", "vepa", "passthru")
 			}
-			return oneOf(v, "bridge", "private", "vepa", "passthru")
+			if v == "managed" {
+				n.Mode = ""
+			}
+			return oneOf(v, "managed", "unmanaged")
 		}}, true
 	case "ipvlan_flag":
 		return option{Ipvlan, func(n *Network, v string) error { return oneOf(v, "bridge") }}, true

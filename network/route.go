@@ -9,7 +9,7 @@ type DefaultRoute struct {
 }
 
 // DefaultRoutes are the ways out: of each family, by the first network that has
-// one. Internal networks have none.
+// one. Internal networks have none, and those made without.
 func (s *Sandbox) DefaultRoutes() []DefaultRoute {
 	var list []DefaultRoute
 	var has4, has6 bool
@@ -20,7 +20,7 @@ func (s *Sandbox) DefaultRoutes() []DefaultRoute {
 			if g.Is4() {
 				has = &has4
 			}
-			if !e.Internal && !*has {
+			if !e.Internal && !e.NoDefault && !*has {
 				*has = true
 				list = append(list, DefaultRoute{e, g})
 			}

@@ -116,7 +116,7 @@ func (s *Store) settle(n *Network, spec Spec, all []*Network, pools []Pool) erro
 func (n *Network) finish() error {
 	for i := range n.Subnets {
 		sub := &n.Subnets[i]
-		if !sub.Gateway.IsValid() && !(n.Driver == Ipvlan && n.Mode != "l2" && n.Mode != "") {
+		if !sub.Gateway.IsValid() {
 			sub.Gateway = sub.Prefix.Addr().Next()
 		}
 		if sub.Prefix.Addr().Is6() && n.MTU != 0 && n.MTU < 1280 {

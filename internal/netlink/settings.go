@@ -159,17 +159,29 @@ func Bridge(s Settings, o BridgeOptions) Request {
 	})
 }
 
-// brportMode is IFLA_BRPORT_MODE of linux/if_link.h.
-const brportMode = 4
+// IFLA_BRPORT_… of linux/if_link.h.
+const (
+	brportMode     = 4
+	brportIsolated = 33
+)
 
 // Hairpin lets a bridge send frames back to the port that they came from.
 func Hairpin(port string) Request {
+	return bridgePort(port, brportMode, "let the bridge send back to "+port)
+}
+
+// Isolate keeps a bridge's port from the others that are isolated.
+func Isolate(port string) Request {
+	return bridgePort(port, brportIsolated, "keep "+port+" from other ports of its bridge")
+}
+
+// bridgePort turns a setting of a bridge's port on.
+func bridgePort(port string, setting uint16, what string) Request {
 	m := Nest(linkMessage(0, 0, 0), unix.IFLA_LINKINFO, func(m []byte) []byte {
 		m = AppendString(m, unix.IFLA_INFO_SLAVE_KIND, "bridge")
-		return Nest(m, unix.IFLA_INFO_SLAVE_DATA, func(m []byte) []byte { return Append(m, brportMode, []byte{1}) })
+		return Nest(m, unix.IFLA_INFO_SLAVE_DATA, func(m []byte) []byte { return Append(m, setting, []byte{1}) })
 	})
-	return Request{Message: Message{Kind: unix.RTM_NEWLINK, Body: AppendString(m, unix.IFLA_IFNAME, port)},
-		What: "let the bridge send back to " + port}
+	return Request{Message: Message{Kind: unix.RTM_NEWLINK, Body: AppendString(m, unix.IFLA_IFNAME, port)}, What: what}
 }
 
 // Macvlan makes an interface with an address of its own on its parent's wire. A

@@ -39,8 +39,11 @@ func (w *work) make(p *place) (again bool, err error) {
 	requests := []netlink.Request{
 		netlink.Veth(netlink.Settings{Name: p.HostInterface, MTU: inner.MTU, Master: p.over.Index}, inner),
 		netlink.Set(netlink.Settings{Name: p.HostInterface, NoLinkLocal: true}).Or(noIPv6...),
-		netlink.Set(netlink.Settings{Name: p.HostInterface, Up: true, Alias: mark(p.Endpoint)}),
 	}
+	if p.NoICC {
+		requests = append(requests, netlink.Isolate(p.HostInterface))
+	}
+	requests = append(requests, netlink.Set(netlink.Settings{Name: p.HostInterface, Up: true, Alias: mark(p.Endpoint)}))
 	requests = append(requests, netlink.FindLink(p.HostInterface))
 	err = w.host.Ask(requests)
 	l, findErr := requests[len(requests)-1].Link()
@@ -83,6 +86,9 @@ func (w *work) addresses() error {
 				add(defaultRoute(p.Endpoint, p.inside, r.Gateway))
 			}
 		}
+		for _, r := range p.Routes {
+			add(newRoute(netlink.Route{To: r.To, Gateway: r.Gateway, Index: p.inside, Metric: r.Metric}))
+		}
 	}
 	if err := w.inside.Ask(requests); err != nil {
 		return err
@@ -106,14 +112,19 @@ func newAddress(index int32, a netip.Prefix) netlink.Request {
 // defaultRoute leads to everywhere by a gateway. In ipvlan's modes of layer 3
 // the parent is the way to all.
 func defaultRoute(e *network.Endpoint, index int32, gateway netip.Addr) netlink.Request {
-	r := netlink.Route{To: netip.PrefixFrom(netip.IPv6Unspecified(), 0), Gateway: gateway, Index: index}
+	r := netlink.Route{To: netip.PrefixFrom(netip.IPv6Unspecified(), 0), Gateway: gateway, Index: index, Metric: e.Metric}
 	if gateway.Is4() {
 		r.To = netip.PrefixFrom(netip.IPv4Unspecified(), 0)
 	}
 	if e.Driver == network.Ipvlan && e.Mode != "" && e.Mode != "l2" {
 		r.Gateway = netip.Addr{}
 	}
-	if gateway.Is6() {
+	return newRoute(r)
+}
+
+// newRoute adds a route, of IPv6 if there is that.
+func newRoute(r netlink.Route) netlink.Request {
+	if r.To.Addr().Is6() {
 		return netlink.NewRoute(r).Or(noIPv6...)
 	}
 	return netlink.NewRoute(r)
