@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"loper.run/container/attach"
+	"loper.run/network/usernet"
 )
 
 // A monitor is a program that has to start before it can start a container. One
@@ -100,11 +101,12 @@ func (e *Engine) spawn(id string, o StartOptions) (_ *waiting, err error) {
 	return w, nil
 }
 
-// release tells the monitor that its container is ready. It is not waited for
-// any more; its report comes on the socket.
-func (w *waiting) release() error {
+// release tells the monitor that its container is ready, and hands it what it is
+// to hold of the user's networks, nil: nothing. It is not waited for any more;
+// its report comes on the socket.
+func (w *waiting) release(s *usernet.Space) error {
 	go syscall.Wait4(w.pid, nil, 0, nil) // in case we live longer than the container
-	if _, err := w.socket.Write([]byte{1}); err != nil && !errors.Is(err, syscall.EPIPE) {
+	if err := s.Send(w.socket, []byte{1}); err != nil && !errors.Is(err, syscall.EPIPE) {
 		return fmt.Errorf("release the monitor: %w", err)
 	}
 	return nil // one that is dead has no report

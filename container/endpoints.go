@@ -11,6 +11,7 @@ import (
 
 	"loper.run/network"
 	"loper.run/network/kernel"
+	"loper.run/network/usernet"
 )
 
 // claim takes the container's addresses, names and ports, and writes down for
@@ -18,6 +19,11 @@ import (
 func (c *Container) claim() (*network.Sandbox, error) {
 	if len(c.Settings.Networks) == 0 {
 		return nil, nil
+	}
+	if c.engine.Rootless {
+		if err := usernet.CheckPorts(c.publish()); err != nil {
+			return nil, err
+		}
 	}
 	n, err := c.engine.Networks.Claim(c.ID, c.Name, c.requests(), c.publish())
 	if err != nil {
@@ -177,7 +183,10 @@ func (c *Container) leaveNetworks() error {
 	if c.Settings.Network != "" && c.damage == nil {
 		return nil
 	}
-	return kernel.Leave(c.engine.Networks, c.RunDir(), c.ID)
+	if err := kernel.Leave(c.engine.Networks, c.RunDir(), c.ID); err != nil {
+		return err
+	}
+	return usernet.Leave(c.engine.RunRoot, c.ID)
 }
 
 // gone reports whether a container has ended that a network knows, after it

@@ -40,6 +40,8 @@ type Engine struct {
 	// monitor's removal of a --rm container; nil: this executable with
 	// --root and --runroot.
 	Self []string
+	// Warn, when set, is told what is missing though nothing failed, a line each.
+	Warn func(string)
 
 	early *waiting // a monitor whose container is not made yet
 }
@@ -88,7 +90,7 @@ func Open(root, runRoot string) (*Engine, error) {
 	}
 	e.Networks = &network.Store{Root: e.Root, RunRoot: e.RunRoot, Gone: e.gone, TearDown: kernel.TearDown}
 	e.Images.Protect(e.layersInUse)
-	return e, nil
+	return e, e.useSpace()
 }
 
 // DefaultRoots are the directories used when none are named: /var/lib/loper

@@ -115,6 +115,11 @@ func (c *Container) start(o StartOptions) error {
 	if c.Settings.Network == "" { // it may be connected later
 		config.Networks = &monitor.Networks{Root: c.engine.Root, RunRoot: c.engine.RunRoot}
 	}
+	space, err := c.enterSpace(sandbox)
+	if err != nil {
+		return err
+	}
+	defer space.HandedOver()
 	if err := c.writeEtc(f, sandbox); err != nil {
 		return err
 	}
@@ -142,7 +147,7 @@ func (c *Container) start(o StartOptions) error {
 			return err
 		}
 	}
-	if err := w.release(); err != nil {
+	if err := w.release(space); err != nil {
 		return err
 	}
 	return c.await(w.socket)

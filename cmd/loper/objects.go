@@ -19,6 +19,7 @@ import (
 func (c *cli) engine() (*container.Engine, error) {
 	e, err := container.Open(cmp.Or(c.root, os.Getenv("LOPER_ROOT")), cmp.Or(c.runroot, os.Getenv("LOPER_RUNROOT")))
 	if err == nil {
+		e.Warn = func(line string) { c.warn("%s", line) }
 		e.Networks.Defaults = networkDefaults
 	}
 	return e, err

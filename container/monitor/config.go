@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"loper.run/container/logs"
+	"loper.run/network/usernet"
 	"loper.run/runtime"
 )
 
@@ -30,12 +31,13 @@ type Config struct {
 	RunDir      string           `json:"runDir"`
 	RuntimeRoot string           `json:"runtimeRoot"`
 	Overlay     *runtime.Overlay `json:"overlay,omitempty"`
-	Terminal    bool             `json:"terminal,omitempty"`   // as process.terminal of config.json
-	OpenStdin   bool             `json:"openStdin,omitempty"`  // otherwise the input is /dev/null
-	StdinOnce   bool             `json:"stdinOnce,omitempty"`  // the end of the first client's input ends the container's; not with a terminal
-	Attached    bool             `json:"attached,omitempty"`   // descriptor 4 is the first client, who misses nothing
-	Log         logs.Config      `json:"log"`                  // Path "": ctr.log in the container's directory
-	Networks    *Networks        `json:"networks,omitempty"`   // set: it may have some, which network.json in RunDir tells
+	Terminal    bool             `json:"terminal,omitempty"`  // as process.terminal of config.json
+	OpenStdin   bool             `json:"openStdin,omitempty"` // otherwise the input is /dev/null
+	StdinOnce   bool             `json:"stdinOnce,omitempty"` // the end of the first client's input ends the container's; not with a terminal
+	Attached    bool             `json:"attached,omitempty"`  // descriptor 4 is the first client, who misses nothing
+	Log         logs.Config      `json:"log"`                 // Path "": ctr.log in the container's directory
+	Networks    *Networks        `json:"networks,omitempty"`  // set: it may have some, which network.json in RunDir tells
+	space       *usernet.Space   // an ordinary user's
 	AutoRemove  []string         `json:"autoRemove,omitempty"` // run when the container has ended, unless a client removes it
 }
 

@@ -43,6 +43,9 @@ func realEngine() engine {
 				Root: c.RuntimeRoot, ID: c.ID, Bundle: dir, Spec: spec, Overlay: c.Overlay,
 				Stdin: s.in, Stdout: s.out, Stderr: s.err, ConsoleSocket: s.console,
 			}
+			if c.space != nil {
+				o.UserParent = c.space.User
+			}
 			if o.Network, err = connect(c, names); err != nil {
 				return 0, err
 			}

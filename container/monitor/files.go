@@ -38,7 +38,7 @@ func (s *server) configure() (*Config, error) {
 		}
 		data = append(data, buf[:n]...)
 	}
-	c := new(Config)
+	c := &Config{space: s.given}
 	if err := json.Unmarshal(data, c); err != nil {
 		return nil, fmt.Errorf("read %s: %w", path, err)
 	}

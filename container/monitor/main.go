@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"loper.run/container/logs"
+	"loper.run/network/usernet"
 )
 
 // reportFd is the socket to the engine that starts the monitor. A byte comes
@@ -38,15 +39,18 @@ func run(dir string, e engine) int {
 		return s.serve()
 	}
 	// The byte stays until it is sure that protect does not start us anew.
-	if !released(unix.MSG_PEEK) {
+	if !released() {
 		return 0
 	}
 	err := e.protect(dir)
-	released(0)
+	_, given, failed := usernet.Receive(reportFd, make([]byte, 1))
 	var s *server
 	if err == nil {
+		err = failed
+	}
+	if err == nil {
 		unix.CloseOnExec(reportFd)
-		s, err = start(dir, e)
+		s, err = start(dir, e, given)
 	}
 	if err != nil {
 		report(err, e)
@@ -57,10 +61,11 @@ func run(dir string, e engine) int {
 }
 
 // released waits until the engine says that the container is ready to be
-// started, and reports whether it is: the engine may have given it up.
-func released(flags int) bool {
+// started, and reports whether it is: the engine may have given it up. Its byte
+// and what comes with it are left for later.
+func released() bool {
 	for {
-		n, _, err := unix.Recvfrom(reportFd, make([]byte, 1), flags)
+		n, _, err := unix.Recvfrom(reportFd, make([]byte, 1), unix.MSG_PEEK)
 		if err != unix.EINTR {
 			return err == nil && n == 1
 		}
@@ -68,14 +73,20 @@ func released(flags int) bool {
 }
 
 // start runs the container and returns what serves it.
-func start(dir string, e engine) (*server, error) {
+func start(dir string, e engine, given *usernet.Space) (*server, error) {
 	s := newServer(dir, e)
+	s.hold(given)
 	c, err := s.configure()
 	if err != nil {
 		return nil, err
 	}
 	if err := s.takeLock(c); err != nil {
 		return nil, err
+	}
+	if given != nil {
+		if err := usernet.Hold(c.Networks.RunRoot, c.ID); err != nil {
+			return nil, err
+		}
 	}
 	if c.Log.Path == "" {
 		c.Log.Path = filepath.Join(dir, logs.FileName)

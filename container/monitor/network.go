@@ -7,6 +7,7 @@ import (
 	"loper.run/network"
 	"loper.run/network/dns"
 	"loper.run/network/kernel"
+	"loper.run/network/usernet"
 )
 
 // connect is what gives the container its networks while it starts, and where it
@@ -27,6 +28,9 @@ func connect(c *Config, names *dns.Descriptors) (func(namespace *os.File) error,
 		if err = kernel.Connect(n, namespace); err == nil {
 			*names, err = dns.Listen(c.RunDir, store.Dir(""), namespace)
 		}
+		if err == nil && c.space != nil && c.space.Carrier != nil {
+			err = usernet.Publish(c.space.Carrier, n)
+		}
 		return err
 	}, nil
 }
@@ -37,5 +41,8 @@ func disconnect(c *Config) error {
 		return nil
 	}
 	store := network.Store{Root: c.Networks.Root, RunRoot: c.Networks.RunRoot}
-	return kernel.Leave(&store, c.RunDir, c.ID)
+	if err := kernel.Leave(&store, c.RunDir, c.ID); err != nil {
+		return err
+	}
+	return usernet.Leave(c.Networks.RunRoot, c.ID)
 }

@@ -87,6 +87,7 @@ func (s *server) fields() []field {
 		{"pidfd", &s.pidfd, true}, {"slave", &s.slave, true},
 		{"udp", &s.names.UDP, true}, {"tcp", &s.names.TCP, true}, {"run", &s.names.Run, true},
 		{"networks", &s.names.Networks, true}, {"pending", &s.names.Pending, true},
+		{"user", &s.space.user, true}, {"net", &s.space.net, true}, {"carrier", &s.space.carrier.fd, true},
 		{"in", &s.in.fd, true}, {"out", &s.out.fd, true}, {"err", &s.err.fd, true},
 		{"pid", &s.pid, false}, {"files", &s.logConfig.MaxFiles, false},
 	}
@@ -130,6 +131,7 @@ func takeOver(dir string, e engine, text string) (*server, error) {
 	for _, fd := range s.descriptors() {
 		unix.CloseOnExec(fd)
 	}
+	s.retake()
 	s.log, _ = logs.Open(s.logConfig) // without it the container runs on
 	setComm(filepath.Base(os.Args[0]))
 	return s, nil

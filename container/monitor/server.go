@@ -8,6 +8,7 @@ import (
 	"loper.run/container/attach/packet"
 	"loper.run/container/logs"
 	"loper.run/network/dns"
+	"loper.run/network/usernet"
 )
 
 // server is the monitor while the container runs: one thread that waits for
@@ -45,6 +46,9 @@ type server struct {
 	pending []byte // of input, not taken by the container yet
 	eof     bool   // close the container's input behind pending
 
+	space space          // an ordinary user's
+	given *usernet.Space // the same as files; nil: none
+
 	nudge  nudge
 	slim   bool // this is the program that replaced the one that started the container
 	rested bool // memory was given back since the last event
@@ -76,7 +80,7 @@ type client struct {
 func newServer(dir string, e engine) *server {
 	s := &server{
 		dir: dir, engine: e, epoll: -1, lock: -1, configFd: -1, listener: -1, pidfd: -1, slave: -1,
-		in: source{fd: -1}, out: source{fd: -1}, err: source{fd: -1}, names: dns.None,
+		in: source{fd: -1}, out: source{fd: -1}, err: source{fd: -1}, names: dns.None, space: noSpace(),
 	}
 	s.chunk, s.input = buffer(), buffer()
 	return s
@@ -102,6 +106,7 @@ func (s *server) serve() int {
 	s.watch(&source{fd: s.pidfd}, unix.EPOLLIN)
 	s.watch(&source{fd: s.listener}, unix.EPOLLIN)
 	s.openNames()
+	s.watch(&s.space.carrier, unix.EPOLLRDHUP)
 	var events [16]unix.EpollEvent
 	for !s.ended {
 		s.interests()
@@ -185,6 +190,8 @@ func (s *server) handle(fd int, events uint32) {
 		s.feed()
 	case s.namesFd():
 		s.resolver.Serve()
+	case s.space.carrier.fd:
+		s.mend()
 	default:
 		for _, c := range s.clients {
 			if c.fd == fd {

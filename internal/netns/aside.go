@@ -78,7 +78,7 @@ func (w Want) compile(p *launch.Program) {
 		path := "/proc/sys/net/" + w.Setting
 		open = launch.Op{
 			Call:   launch.Openat,
-			Args:   []launch.Arg{launch.Int(unix.AT_FDCWD), launch.String(path), launch.Flags(unix.O_WRONLY|unix.O_CLOEXEC, "O_WRONLY|O_CLOEXEC")},
+			Args:   []launch.Arg{launch.Int(unix.AT_FDCWD), launch.String(path), launch.Flags(unix.O_RDWR|unix.O_CLOEXEC, "O_RDWR|O_CLOEXEC")},
 			Result: fd, Text: "open " + path, Accept: []launch.Accept{{Errno: unix.ENOENT, Skip: 1}},
 		}
 	}

@@ -20,6 +20,9 @@ func Connect(s *network.Sandbox, namespace *os.File) error {
 // Disconnect takes down what Connect and ConnectOne made of a container that has
 // ended, also if it is half done or was done before.
 func Disconnect(s *network.Sandbox) error {
+	if network.HostGone() {
+		return nil
+	}
 	return link.Disconnect(s)
 }
 
@@ -36,6 +39,9 @@ func DisconnectOne(s *network.Sandbox, e *network.Endpoint, namespace *os.File) 
 
 // TearDown takes down what a network has that nobody is connected to.
 func TearDown(n *network.Network) error {
+	if network.HostGone() {
+		return nil
+	}
 	return link.TearDown(n)
 }
 

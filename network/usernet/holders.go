@@ -16,7 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// dir is the locked directory.
+// dir is the directory, locked or only looked at.
 type dir struct {
 	path string
 	lock *os.File
@@ -58,8 +58,6 @@ func lockDir(runRoot string, make bool) (*dir, error) {
 	}
 }
 
-func (d *dir) unlock() { d.lock.Close() }
-
 func (d *dir) file(name string) string { return filepath.Join(d.path, name) }
 
 // hold notes the calling process as a holder.
@@ -71,25 +69,30 @@ func (d *dir) hold(container string) error {
 	return os.WriteFile(d.file(container), []byte(self.String()), 0o600)
 }
 
-// holders calls f with the holders that live, until it says false, and forgets
-// the others.
-func (d *dir) holders(f func(proc.ID) bool) error {
+// holders calls f with the holders that live, until it says false. With sweep,
+// which takes the lock, the others are forgotten.
+func (d *dir) holders(sweep bool, f func(proc.ID) bool) error {
 	entries, err := os.ReadDir(d.path)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
 	if err != nil {
 		return err
 	}
 	for _, e := range entries {
 		if strings.ContainsRune(e.Name(), '.') {
-			continue // of the way out, or on its way
+			continue // of the way out
 		}
 		text, err := os.ReadFile(d.file(e.Name()))
-		if err != nil {
+		if err != nil && !errors.Is(err, os.ErrNotExist) {
 			return err
 		}
 		id, err := proc.Parse(string(text))
 		if err != nil || !id.Alive() {
-			if err := os.Remove(d.file(e.Name())); err != nil {
-				return err
+			if sweep {
+				if err := os.Remove(d.file(e.Name())); err != nil {
+					return err
+				}
 			}
 			continue
 		}
@@ -101,14 +104,14 @@ func (d *dir) holders(f func(proc.ID) bool) error {
 }
 
 func (d *dir) alive() (alive bool, err error) {
-	return alive, d.holders(func(proc.ID) bool { alive = true; return false })
+	return alive, d.holders(true, func(proc.ID) bool { alive = true; return false })
 }
 
 // find opens the namespaces by the descriptors of a holder. One that has closed
 // them is about to leave.
-func (d *dir) find() (s *Space, err error) {
+func (d *dir) find(sweep bool) (s *Space, err error) {
 	var hidden error
-	err = d.holders(func(id proc.ID) bool {
+	err = d.holders(sweep, func(id proc.ID) bool {
 		var failed error
 		if s, failed = opened(id.Pid); failed != nil && id.Alive() {
 			hidden = failed

@@ -73,3 +73,12 @@ func targets(s *network.Sandbox) (list []netcontrol.Target) {
 	}
 	return list
 }
+
+// NeedsOf is what a container needs of the user's networks.
+func NeedsOf(s *network.Sandbox) Needs {
+	n := Needs{Ports: len(s.Ports) > 0}
+	for _, e := range s.Endpoints {
+		n.Out = n.Out || !e.Internal
+	}
+	return n
+}

@@ -61,8 +61,8 @@ func Enter(runRoot, container string, needs Needs) (s *Space, err error) {
 	if err != nil {
 		return nil, err
 	}
-	defer d.unlock()
-	if s, err = d.find(); errors.Is(err, ErrNone) {
+	defer d.lock.Close()
+	if s, err = d.find(true); errors.Is(err, ErrNone) {
 		if err = d.endOut(); err == nil { // of namespaces that are gone
 			s, err = create()
 		}
@@ -80,14 +80,10 @@ func Enter(runRoot, container string, needs Needs) (s *Space, err error) {
 	return s, nil
 }
 
-// Find opens the user's namespaces, ErrNone: there are none.
+// Find opens the user's namespaces, ErrNone: there are none. It waits for nobody.
 func Find(runRoot string) (*Space, error) {
-	d, err := lockDir(runRoot, false)
-	if err != nil {
-		return nil, err
-	}
-	defer d.unlock()
-	return d.find()
+	d := dir{path: filepath.Join(runRoot, dirName)}
+	return d.find(false)
 }
 
 // Hold makes the calling process the one that holds the namespaces for a
@@ -97,7 +93,7 @@ func Hold(runRoot, container string) error {
 	if err != nil {
 		return err
 	}
-	defer d.unlock()
+	defer d.lock.Close()
 	if _, err := os.Lstat(d.file(container)); err != nil {
 		return fmt.Errorf("who made the user's network namespace has ended: %w", err)
 	}
@@ -117,7 +113,7 @@ func Leave(runRoot, container string) error {
 	if err != nil {
 		return err
 	}
-	defer d.unlock()
+	defer d.lock.Close()
 	if err := os.Remove(d.file(container)); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
 	}

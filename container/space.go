@@ -1,0 +1,48 @@
+package container
+
+import (
+	"errors"
+
+	"loper.run/network"
+	"loper.run/network/usernet"
+)
+
+// useSpace makes an ordinary user's namespaces the place of the networks, if
+// they are there.
+func (e *Engine) useSpace() error {
+	if !e.Rootless {
+		return nil
+	}
+	s, err := usernet.Find(e.RunRoot)
+	if errors.Is(err, usernet.ErrNone) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	s.User.Close()
+	s.Use()
+	return nil
+}
+
+// enterSpace makes an ordinary user's namespaces for a container that may have
+// networks, or finds them; nil for others. It is let go of by leaveNetworks, or
+// by the monitor that it is handed to.
+func (c *Container) enterSpace(n *network.Sandbox) (*usernet.Space, error) {
+	if !c.engine.Rootless || c.Settings.Network != "" {
+		return nil, nil
+	}
+	var needs usernet.Needs
+	if n != nil {
+		needs = usernet.NeedsOf(n)
+	}
+	s, err := usernet.Enter(c.engine.RunRoot, c.ID, needs)
+	if err != nil {
+		return nil, err
+	}
+	s.Use()
+	if s.NoWay != nil && c.engine.Warn != nil {
+		c.engine.Warn(s.NoWay.Error())
+	}
+	return s, nil
+}
