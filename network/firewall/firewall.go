@@ -35,7 +35,7 @@ func Of(s *network.Store) *Firewall { return &Firewall{Store: s, Host: network.H
 // TableName is how the tables of a store are called. Each store on a host has
 // its own.
 func TableName(root string) string {
-	if root == "/var/lib/loper" {
+	if root == network.SystemRoot {
 		return "loper"
 	}
 	h := fnv.New32a()
