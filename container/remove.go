@@ -141,5 +141,15 @@ func (c *Container) Rename(name string) error {
 	if err := c.save(); err != nil {
 		return errors.Join(err, c.engine.free(nameDir, name, c.ID))
 	}
-	return c.engine.free(nameDir, old, c.ID)
+	return errors.Join(c.renameInNetworks(), c.engine.free(nameDir, old, c.ID))
+}
+
+// renameInNetworks lets others find the running container by its new name.
+func (c *Container) renameInNetworks() error {
+	n, err := c.Sandbox()
+	if n == nil || err != nil {
+		return err
+	}
+	n.Name = c.Name
+	return errors.Join(c.engine.Networks.Rename(c.ID, c.Name), n.Write(c.RunDir()))
 }

@@ -116,7 +116,7 @@ func (s *Store) take(n *Network, m *Member, r Request) error {
 	if m.Endpoint.MAC == "" && n.Driver != Ipvlan {
 		m.Endpoint.MAC = makeMAC(n, m)
 	}
-	if err := s.takeNames(n, m); err != nil {
+	if err := takeNames(s.Dir(n.ID), m); err != nil {
 		return err
 	}
 	return m.write(s.Dir(n.ID))

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -184,6 +185,29 @@ func TestConnectAndDisconnect(t *testing.T) {
 		t.Errorf("%+v, %v", e, err)
 	}
 	if err := s.Release(id(1)); err != nil {
+		t.Fatal(err)
+	}
+	empty(t, s)
+}
+
+func TestRename(t *testing.T) {
+	s := newStore(t)
+	n := create(t, s, Spec{Network: Network{Name: "a"}})
+	sb := claim(t, s, id(1), Request{Network: "a", Aliases: []string{"x", "New"}}, Request{Network: Bridge})
+	old := sb.Name
+	if err := s.Rename(id(1), "New"); err != nil {
+		t.Fatal(err)
+	}
+	found, err := names(filepath.Join(s.Dir(n.ID), "name"))
+	if err != nil || !found["new"] || !found["x"] || !found[ShortID(id(1))] || found[old] || len(found) != 3 {
+		t.Errorf("%v, %v", found, err)
+	}
+	for _, network := range []string{n.ID, sb.Endpoints[1].NetworkID} {
+		if m, err := s.Member(network, id(1)); err != nil || m.Name != "New" {
+			t.Errorf("%+v, %v", m, err)
+		}
+	}
+	if err := errors.Join(s.Rename(id(2), "nobody"), s.Release(id(1))); err != nil {
 		t.Fatal(err)
 	}
 	empty(t, s)

@@ -28,12 +28,11 @@ func namesOf(sb *Sandbox, aliases []string) ([]string, error) {
 
 // takeNames lets a member be found by its names. Each is a link of one file, so
 // that nobody reads a part of it.
-func (s *Store) takeNames(n *Network, m *Member) error {
+func takeNames(dir string, m *Member) error {
 	var lines strings.Builder
 	for _, p := range m.Endpoint.Addresses {
 		lines.WriteString(p.Addr().String() + "\n")
 	}
-	dir := s.Dir(n.ID)
 	draft, _ := drafts(dir, m.Container)
 	if err := os.WriteFile(draft, []byte(lines.String()), 0o600); err != nil {
 		return err
@@ -76,4 +75,50 @@ func remove(path string) error {
 		return err
 	}
 	return nil
+}
+
+// Rename lets a container be found by its new name, and no longer by the old one.
+func (s *Store) Rename(container, name string) error {
+	networks, err := names(s.Dir(""))
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	for network := range networks {
+		m, missing := s.Member(network, container)
+		if errors.Is(missing, os.ErrNotExist) {
+			continue
+		}
+		err = errors.Join(err, missing)
+		if missing == nil {
+			err = errors.Join(err, s.renameIn(m, name))
+		}
+	}
+	return err
+}
+
+// renameIn has all names on record, old and new, while it changes them, so that
+// Release would find them.
+func (s *Store) renameIn(m *Member, name string) error {
+	old := m.Names
+	wanted, err := namesOf(&Sandbox{Container: m.Container, Name: name}, m.Endpoint.Aliases)
+	if err != nil {
+		return err
+	}
+	dir := s.Dir(m.Endpoint.NetworkID)
+	m.Names = append(slices.Clone(old), wanted...)
+	if err := m.write(dir); err != nil {
+		return err
+	}
+	m.Name, m.Names = name, wanted
+	if err := takeNames(dir, m); err != nil {
+		return err
+	}
+	for _, name := range old {
+		if !slices.Contains(wanted, name) {
+			if err := dropName(filepath.Join(dir, nameDir, name), m.Container); err != nil {
+				return err
+			}
+		}
+	}
+	return m.write(dir)
 }

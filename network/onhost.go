@@ -93,6 +93,8 @@ func (n *Network) checkOverlap(p netip.Prefix, host *onHost, all []*Network) err
 // settleInterface chooses the bridge, or the parent.
 func (n *Network) settleInterface(s *Store, host *onHost, all []*Network) error {
 	switch {
+	case n.Driver != Bridge && n.Interface == "" && n.Internal:
+		n.Interface = "ldm-" + n.ID[:8] // a wire that leads nowhere
 	case n.Driver != Bridge && n.Interface == "":
 		if n.Interface = host.defaultLink(); n.Interface == "" {
 			return fmt.Errorf("driver %s: the host has no default route, whose interface would be used: name one with --opt parent=", n.Driver)
