@@ -50,6 +50,7 @@ type session struct {
 	conn   *nft.Conn
 	lock   *os.File
 	halves []half
+	guard  guard
 }
 
 func (f *Firewall) begin() (*session, error) {
@@ -69,6 +70,7 @@ func (f *Firewall) begin() (*session, error) {
 		return nil, fmt.Errorf("firewall: %w", err)
 	}
 	name := TableName(f.Store.Root)
+	s.guard = guardOf(name)
 	s.halves = []half{half4(name)}
 	if fds[1] >= 0 { // a kernel without IPv6 needs no rules for it
 		s.halves = append(s.halves, half6(name, isOn(fds[2])))
@@ -135,6 +137,7 @@ func (s *session) attach(sb *network.Sandbox) error {
 		return s.rebuild(sb)
 	}
 	var b nft.Batch
+	s.guard.add(&b, sb)
 	for _, h := range s.halves {
 		h.addNetworks(&b, sb)
 		h.addPorts(&b, sb)

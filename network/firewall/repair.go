@@ -39,8 +39,10 @@ func (s *session) rebuild(sb *network.Sandbox) error {
 		all[sb.Container] = sb
 	}
 	var b nft.Batch
+	s.guard.base(&b)
 	published := false
 	for _, sb := range all {
+		s.guard.add(&b, sb)
 		published = published || asks(sb)
 	}
 	for _, h := range s.halves {

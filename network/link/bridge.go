@@ -110,7 +110,7 @@ func settleBridge(host *netlink.Conn, p *place) error {
 	for _, a := range p.gateways() {
 		requests = append(requests, newAddress(index, a).Or(unix.EEXIST))
 	}
-	own := netlink.Address{Prefix: linkLocal(p.over.Address), Flags: unix.IFA_F_NODAD, Scope: unix.RT_SCOPE_LINK}
+	own := netlink.Address{Prefix: network.LinkLocal(p.over.Address), Flags: unix.IFA_F_NODAD, Scope: unix.RT_SCOPE_LINK}
 	requests = append(requests,
 		netlink.NewAddress(index, own).Or(unix.EEXIST).Or(noIPv6...),
 		netlink.Set(netlink.Settings{Index: index, Up: true}))

@@ -78,7 +78,7 @@ func (w *work) addresses() error {
 		for _, a := range p.Addresses {
 			add(newAddress(p.inside, a))
 			if a.Addr().Is6() && p.mac != nil {
-				add(newAddress(p.inside, linkLocal(p.mac)))
+				add(newAddress(p.inside, network.LinkLocal(p.mac)))
 			}
 		}
 		for _, r := range routes {
@@ -169,16 +169,6 @@ func parseMAC(s string) ([]byte, error) {
 		return nil, fmt.Errorf("%q is no link-layer address", s)
 	}
 	return mac, nil
-}
-
-// linkLocal is the address that belongs to a link-layer address (RFC 4291,
-// appendix A).
-func linkLocal(mac []byte) netip.Prefix {
-	a := [16]byte{0: 0xfe, 1: 0x80, 11: 0xff, 12: 0xfe}
-	copy(a[8:], mac[:3])
-	a[8] ^= 2
-	copy(a[13:], mac[3:])
-	return netip.PrefixFrom(netip.AddrFrom16(a), 64)
 }
 
 // broadcast is the last address of a range, which is nobody's if there are
