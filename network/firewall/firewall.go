@@ -154,11 +154,11 @@ func (s *session) attach(sb *network.Sandbox) error {
 	return err
 }
 
-// Detach closes a container's published ports. It may be called again, also
+// Detach closes a container's published ports and forgets its interfaces. It may be called again, also
 // when the ports are another container's already. The networks' elements stay as
 // long as the networks.
 func (f *Firewall) Detach(sb *network.Sandbox) error {
-	if len(bridged(sb)) == 0 || len(sb.Ports) == 0 {
+	if len(bridged(sb)) == 0 {
 		return nil
 	}
 	s, err := f.begin()
@@ -166,13 +166,19 @@ func (f *Firewall) Detach(sb *network.Sandbox) error {
 		return err
 	}
 	defer s.end()
-	var b nft.Batch
+	var ports nft.Batch
 	for _, h := range s.halves {
-		if err := h.deletePorts(s.conn, &b, sb); err != nil {
+		if err := h.deletePorts(s.conn, &ports, sb); err != nil {
 			return err
 		}
 	}
-	if err := s.conn.Commit(&b); err != nil && !errors.Is(err, unix.ENOENT) {
+	all := ports
+	s.guard.remove(&all, sb)
+	err = s.conn.Commit(&all)
+	if errors.Is(err, unix.ENOENT) { // one of the tables is gone
+		err = s.conn.Commit(&ports)
+	}
+	if err != nil && !errors.Is(err, unix.ENOENT) {
 		return err
 	}
 	return s.forget(sb)

@@ -75,6 +75,8 @@ func (f *Firewall) RemoveNetwork(n *network.Network) error {
 		name := nft.Name(n.Interface)
 		if !slices.ContainsFunc(bridges, func(e nft.Element) bool { return !slices.Equal(e.Key, name) }) {
 			b.DeleteTable(h.table)
+			b.AddTable(s.guard.table) // so that it can be deleted
+			b.DeleteTable(s.guard.table)
 			continue
 		}
 		last = false
