@@ -171,31 +171,51 @@ func (s *Store) lock() (*os.File, error) {
 
 // hold finds a network and keeps it from being removed until the file is closed.
 func (s *Store) hold(name string) (*Network, *os.File, error) {
-	for {
-		n, err := s.Get(name)
-		if err != nil {
+	at := name
+	for CheckName(name) == nil {
+		n, d, err := s.holdExactly(at)
+		if err == nil && (n.Name == name || strings.HasPrefix(n.ID, name)) {
+			return n, d, nil
+		}
+		if d != nil {
+			d.Close()
+		}
+		if err != nil && !errors.Is(err, ErrNotFound) {
+			return nil, nil, err
+		}
+		// An id, the default network before its first use, or none.
+		if n, err = s.Get(name); err != nil {
 			return nil, nil, err
 		}
 		if n.Driver == Host || n.Driver == noDriver {
 			return nil, nil, fmt.Errorf("%s is a %w that nobody can be connected to", n.Name, ErrPredefined)
 		}
-		d, err := os.Open(s.path(n.Name))
-		if errors.Is(err, os.ErrNotExist) {
-			return nil, nil, fmt.Errorf("%w: %s", ErrNotFound, name)
-		}
-		if err != nil {
-			return nil, nil, err
-		}
-		if err := flock.Lock(d, unix.LOCK_SH); err != nil {
-			d.Close()
-			return nil, nil, err
-		}
-		// It may have been removed, and made again, since it was found.
-		if again, err := s.read(n.Name); err == nil && again.ID == n.ID && same(d, s.path(n.Name)) {
-			return n, d, nil
-		}
-		d.Close()
+		at = n.Name
 	}
+	return nil, nil, fmt.Errorf("%w: %q", ErrNotFound, name)
+}
+
+// holdExactly is hold for the name itself.
+func (s *Store) holdExactly(name string) (*Network, *os.File, error) {
+	d, err := os.Open(s.path(name))
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, nil, fmt.Errorf("%w: %s", ErrNotFound, name)
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	var n *Network
+	if err = flock.Lock(d, unix.LOCK_SH); err == nil {
+		n, err = s.read(name)
+	}
+	if err == nil && !same(d, s.path(name)) { // removed, and made again
+		err = fmt.Errorf("%w: %s", ErrNotFound, name)
+	}
+	if err != nil {
+		d.Close()
+		return nil, nil, err
+	}
+	return n, d, nil
 }
 
 // same reports whether an open directory is the one of this path.
