@@ -94,7 +94,7 @@ func (c *Container) connectNow(r network.Request, pid int) error {
 		return err
 	}
 	if err = n.Write(c.RunDir()); err == nil {
-		err = kernel.ConnectOne(n, e, namespace)
+		err = kernel.ConnectOne(c.engine.Networks, n, e, namespace)
 	}
 	if err == nil {
 		err = c.addHosts(n, e)
@@ -186,7 +186,7 @@ func (c *Container) disconnectNow(n *network.Sandbox, id string, namespace *os.F
 		return nil
 	}
 	e := n.Endpoints[i]
-	if err := kernel.DisconnectOne(n, &e, namespace); err != nil {
+	if err := kernel.DisconnectOne(c.engine.Networks, n, &e, namespace); err != nil {
 		return err
 	}
 	n.Endpoints = slices.Delete(slices.Clone(n.Endpoints), i, i+1)

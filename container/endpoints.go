@@ -14,12 +14,38 @@ import (
 	"loper.run/network/usernet"
 )
 
-// claim takes the container's addresses, names and ports, and writes down for
-// its monitor what it has; nil when it is on no network.
-func (c *Container) claim() (*network.Sandbox, error) {
+// claim is the taking of a container's addresses, names and ports, while its
+// config.json is made.
+type claim struct {
+	done    chan struct{} // nil: it is on no network
+	sandbox *network.Sandbox
+	err     error
+}
+
+// claim begins to take what the container needs of networks.
+func (c *Container) claim() *claim {
 	if len(c.Settings.Networks) == 0 {
-		return nil, nil
+		return &claim{}
 	}
+	taking := &claim{done: make(chan struct{})}
+	go func() {
+		taking.sandbox, taking.err = c.takeNetworks()
+		close(taking.done)
+	}()
+	return taking
+}
+
+// wait returns what was taken, nil without networks.
+func (t *claim) wait() (*network.Sandbox, error) {
+	if t.done != nil {
+		<-t.done
+	}
+	return t.sandbox, t.err
+}
+
+// takeNetworks takes the container's addresses, names and ports, and writes down
+// for its monitor what it has.
+func (c *Container) takeNetworks() (*network.Sandbox, error) {
 	if c.engine.Rootless {
 		if err := usernet.CheckPorts(c.publish()); err != nil {
 			return nil, err

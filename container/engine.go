@@ -88,7 +88,8 @@ func Open(root, runRoot string) (*Engine, error) {
 	if e.Images, err = image.Open(e.path(imageDir)); err != nil {
 		return nil, err
 	}
-	e.Networks = &network.Store{Root: e.Root, RunRoot: e.RunRoot, Gone: e.gone, TearDown: kernel.TearDown, PortInUse: network.PortInUse}
+	e.Networks = &network.Store{Root: e.Root, RunRoot: e.RunRoot, Gone: e.gone, PortInUse: network.PortInUse}
+	e.Networks.TearDown = func(n *network.Network) error { return kernel.TearDown(e.Networks, n) }
 	e.Images.Protect(e.layersInUse)
 	return e, e.useSpace()
 }

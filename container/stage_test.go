@@ -26,7 +26,9 @@ func stageMain(dir string) {
 	if err != nil {
 		os.Exit(1)
 	}
-	e.DefaultNetwork = os.Getenv("LOPER_TEST_NETWORK")
+	if name := os.Getenv("LOPER_TEST_NETWORK"); name != "" {
+		e.DefaultNetwork = name
+	}
 	img, err := e.Images.Resolve(os.Getenv("LOPER_TEST_IMAGE"))
 	if err != nil {
 		os.Exit(2)

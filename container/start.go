@@ -77,6 +77,16 @@ func (c *Container) Start(o StartOptions) error {
 }
 
 func (c *Container) start(o StartOptions) error {
+	// What remains of an earlier run goes first: from the moment that
+	// monitor.json is there and exit.json is not, the container counts as started.
+	if err := c.cleanRuntime(); err != nil {
+		return err
+	}
+	if err := os.Mkdir(c.RunDir(), 0o700); err != nil && !errors.Is(err, os.ErrExist) {
+		return err
+	}
+	networks := c.claim()
+	defer networks.wait() // whoever cleans up after us finds all of it
 	f, err := c.gather()
 	if err != nil {
 		return err
@@ -95,33 +105,13 @@ func (c *Container) start(o StartOptions) error {
 		Terminal: c.Settings.Terminal, OpenStdin: c.Settings.OpenStdin, StdinOnce: c.Settings.OpenStdin && o.Attach,
 		Attached: o.Attach, Log: log,
 	}
+	if c.Settings.Network == "" { // it may be connected later
+		config.Networks = &monitor.Networks{Root: c.engine.Root, RunRoot: c.engine.RunRoot}
+	}
 	if c.Settings.AutoRemove {
 		if config.AutoRemove, err = c.autoRemove(); err != nil {
 			return err
 		}
-	}
-	// What remains of an earlier run goes first: from the moment that
-	// monitor.json is there and exit.json is not, the container counts as started.
-	if err := c.cleanRuntime(); err != nil {
-		return err
-	}
-	if err := os.Mkdir(c.RunDir(), 0o700); err != nil && !errors.Is(err, os.ErrExist) {
-		return err
-	}
-	sandbox, err := c.claim()
-	if err != nil {
-		return err
-	}
-	if c.Settings.Network == "" { // it may be connected later
-		config.Networks = &monitor.Networks{Root: c.engine.Root, RunRoot: c.engine.RunRoot}
-	}
-	space, err := c.enterSpace(sandbox)
-	if err != nil {
-		return err
-	}
-	defer space.HandedOver()
-	if err := c.writeEtc(f, sandbox); err != nil {
-		return err
 	}
 	text, err := specjson.Encode(spec)
 	if err != nil {
@@ -134,6 +124,18 @@ func (c *Container) start(o StartOptions) error {
 		return err
 	}
 	if err := os.Remove(c.file(monitor.ExitFile)); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	sandbox, err := networks.wait()
+	if err != nil {
+		return err
+	}
+	space, err := c.enterSpace(sandbox)
+	if err != nil {
+		return err
+	}
+	defer space.HandedOver()
+	if err := c.writeEtc(f, sandbox); err != nil {
 		return err
 	}
 	w, err := c.engine.monitorFor(c, o)

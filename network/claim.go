@@ -132,7 +132,7 @@ func (n *Network) endpoint(sb *Sandbox, r Request) (*Endpoint, []string, error) 
 		Aliases: r.Aliases,
 	}
 	if n.Driver == Bridge {
-		e.HostInterface = hostInterface(n, sb.Container)
+		e.HostInterface = hostInterface(sb.Container)
 	}
 	for _, want := range []netip.Addr{r.IP, r.IP6} {
 		if want.IsValid() && !slices.ContainsFunc(n.Subnets, func(sub Subnet) bool { return sub.Prefix.Addr().Is4() == want.Is4() }) {

@@ -4,6 +4,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"hash/fnv"
+	"math/rand/v2"
 	"strconv"
 	"strings"
 )
@@ -20,9 +21,10 @@ func makeMAC(n *Network, m *Member) string {
 	return formatMAC([]byte{0x02, byte(sum >> 32), byte(sum >> 24), byte(sum >> 16), byte(sum >> 8), byte(sum)})
 }
 
-// hostInterface is the name of the host's end of a container's interface.
-func hostInterface(n *Network, container string) string {
-	return "lv" + container[:8] + fmt.Sprintf("%04x", uint16(digest(n.ID, container)))
+// hostInterface is a name for the host's end of a container's interface. No two
+// starts have the same: what the one before left may still be on its way out.
+func hostInterface(container string) string {
+	return "lv" + container[:8] + fmt.Sprintf("%05x", rand.Uint32()>>12)
 }
 
 func digest(words ...string) uint64 {

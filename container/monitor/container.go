@@ -1,7 +1,6 @@
 package monitor
 
 import (
-	"errors"
 	"syscall"
 
 	"loper.run/network/dns"
@@ -15,10 +14,11 @@ import (
 type engine struct {
 	protect   func(dir string) error // the monitor's own file from the container
 	run       func(dir string, c *Config, s *stdio, names *dns.Descriptors) (pid int, err error)
-	exitCode  func(err error) int   // of a run that failed
-	killAll   func(c *Config)       // what the first process left behind
-	oomKilled func(c *Config) bool  // before remove
-	remove    func(c *Config) error // cgroups, mounts, the runtime's state and networks
+	exitCode  func(err error) int                  // of a run that failed
+	killAll   func(c *Config)                      // what the first process left behind
+	oomKilled func(c *Config) bool                 // before remove
+	remove    func(c *Config) error                // cgroups, mounts and the runtime's state
+	leave     func(c *Config) (later func() error) // its networks
 }
 
 func realEngine() engine {
@@ -72,11 +72,11 @@ func realEngine() engine {
 			return err == nil && n > 0
 		},
 		remove: func(c *Config) error {
-			var err error
-			if load(c) {
-				err = ctr.Delete(true)
+			if !load(c) {
+				return nil
 			}
-			return errors.Join(err, disconnect(c))
+			return ctr.Delete(true)
 		},
+		leave: leave,
 	}
 }

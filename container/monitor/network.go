@@ -10,6 +10,11 @@ import (
 	"loper.run/network/usernet"
 )
 
+// store is where the container's networks are.
+func (n *Networks) store() *network.Store {
+	return &network.Store{Root: n.Root, RunRoot: n.RunRoot}
+}
+
 // connect is what gives the container its networks while it starts, and where it
 // asks for names; nil when it has none.
 func connect(c *Config, names *dns.Descriptors) (func(namespace *os.File) error, error) {
@@ -23,9 +28,9 @@ func connect(c *Config, names *dns.Descriptors) (func(namespace *os.File) error,
 	if err != nil {
 		return nil, err
 	}
-	store := network.Store{RunRoot: c.Networks.RunRoot}
+	store := c.Networks.store()
 	return func(namespace *os.File) (err error) {
-		if err = kernel.Connect(n, namespace); err == nil {
+		if err = kernel.Connect(store, n, namespace); err == nil {
 			*names, err = dns.Listen(c.RunDir, store.Dir(""), namespace)
 		}
 		if err == nil && c.space != nil && c.space.Carrier != nil {
@@ -35,14 +40,18 @@ func connect(c *Config, names *dns.Descriptors) (func(namespace *os.File) error,
 	}, nil
 }
 
-// disconnect takes down what the container had of networks.
-func disconnect(c *Config) error {
+// leave gives up what the container had of networks. What it returns ends the
+// interfaces, for which nobody has to wait.
+func leave(c *Config) (later func() error) {
 	if c.Networks == nil {
-		return nil
+		return func() error { return nil }
 	}
-	store := network.Store{Root: c.Networks.Root, RunRoot: c.Networks.RunRoot}
-	if err := kernel.Leave(&store, c.RunDir, c.ID); err != nil {
-		return err
+	later, err := kernel.LeaveSoon(c.Networks.store(), c.RunDir, c.ID)
+	if err == nil {
+		err = usernet.Leave(c.Networks.RunRoot, c.ID)
 	}
-	return usernet.Leave(c.Networks.RunRoot, c.ID)
+	if err != nil {
+		return func() error { return err } // the next command finds what is left
+	}
+	return later
 }

@@ -102,6 +102,7 @@ func standIn() engine {
 			return err == nil
 		},
 		remove: func(c *Config) error { return os.Remove(pidFile(c)) },
+		leave:  leave,
 	}
 }
 

@@ -6,58 +6,100 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"loper.run/network"
+	"loper.run/network/firewall"
 	"loper.run/network/link"
 )
 
 // Connect connects a container that is being started, in its network namespace.
-// What it made before it failed goes with Disconnect.
-func Connect(s *network.Sandbox, namespace *os.File) error {
-	return link.Connect(s, namespace)
+// What it made before it failed goes with Leave.
+func Connect(store *network.Store, s *network.Sandbox, namespace *os.File) error {
+	if err := link.Connect(s, namespace); err != nil {
+		return err
+	}
+	return firewall.Of(store).Attach(s)
 }
 
-// Disconnect takes down what Connect and ConnectOne made of a container that has
-// ended, also if it is half done or was done before.
-func Disconnect(s *network.Sandbox) error {
+// ConnectOne connects a running container to one more network; the endpoint is
+// one of the sandbox's.
+func ConnectOne(store *network.Store, s *network.Sandbox, e *network.Endpoint, namespace *os.File) error {
+	if err := link.ConnectOne(s, e, namespace); err != nil {
+		return err
+	}
+	return firewall.Of(store).Attach(s)
+}
+
+// DisconnectOne disconnects a running container from one network, the endpoint's.
+// Ports that led there lead to another one then.
+func DisconnectOne(store *network.Store, s *network.Sandbox, e *network.Endpoint, namespace *os.File) error {
+	rules := firewall.Of(store)
+	if err := rules.Detach(s); err != nil {
+		return err
+	}
+	if err := link.DisconnectOne(s, e, namespace); err != nil {
+		return err
+	}
+	rest := *s
+	rest.Endpoints = slices.DeleteFunc(slices.Clone(s.Endpoints), func(other network.Endpoint) bool { return other.NetworkID == e.NetworkID })
+	return rules.Attach(&rest)
+}
+
+// TearDown takes down what a network has that nobody is connected to.
+func TearDown(store *network.Store, n *network.Network) error {
+	if network.HostGone() {
+		return nil
+	}
+	if err := firewall.Of(store).RemoveNetwork(n); err != nil {
+		return err
+	}
+	return link.TearDown(n)
+}
+
+// Leave takes down what a container that has ended had of networks, and lets
+// others have it, also if that is half done or was done before.
+func Leave(store *network.Store, runDir, container string) error {
+	s, err := network.ReadSandbox(runDir)
+	if err != nil {
+		return store.Release(container) // it had nothing of the kernel's, or nobody knows what
+	}
+	if err := interfaces(s); err != nil {
+		return err
+	}
+	return release(store, s, runDir)
+}
+
+// LeaveSoon is Leave, but that it leaves the interfaces to a function, as
+// the kernel takes its time for them. Nobody has to wait for that: their names are
+// never used again, and the kernel ends them with the container's namespace.
+func LeaveSoon(store *network.Store, runDir, container string) (later func() error, err error) {
+	s, err := network.ReadSandbox(runDir)
+	if err != nil {
+		return func() error { return nil }, store.Release(container)
+	}
+	return func() error { return interfaces(s) }, release(store, s, runDir)
+}
+
+// interfaces ends a container's interfaces, where there is a place for them.
+func interfaces(s *network.Sandbox) error {
 	if network.HostGone() {
 		return nil
 	}
 	return link.Disconnect(s)
 }
 
-// ConnectOne connects a running container to one more network; the endpoint is
-// one of the sandbox's.
-func ConnectOne(s *network.Sandbox, e *network.Endpoint, namespace *os.File) error {
-	return link.ConnectOne(s, e, namespace)
-}
-
-// DisconnectOne disconnects a running container from one network, the endpoint's.
-func DisconnectOne(s *network.Sandbox, e *network.Endpoint, namespace *os.File) error {
-	return link.DisconnectOne(s, e, namespace)
-}
-
-// TearDown takes down what a network has that nobody is connected to.
-func TearDown(n *network.Network) error {
-	if network.HostGone() {
-		return nil
+// release closes the ports and gives up the addresses. The network.json goes in
+// between: whoever finds it takes down what it names, which from then on may be
+// somebody else's.
+func release(store *network.Store, s *network.Sandbox, runDir string) error {
+	if !network.HostGone() {
+		if err := firewall.Of(store).Detach(s); err != nil {
+			return err
+		}
 	}
-	return link.TearDown(n)
-}
-
-// Leave takes down what a container that has ended had of networks, and then lets
-// others have it. Its network.json goes in between: whoever finds it takes down
-// what it names, which from then on may be somebody else's.
-func Leave(store *network.Store, runDir, container string) error {
-	s, err := network.ReadSandbox(runDir)
-	if err == nil {
-		err = Disconnect(s)
-	}
-	if err == nil {
-		err = os.Remove(filepath.Join(runDir, network.SandboxFile))
-	}
-	if err != nil && !errors.Is(err, os.ErrNotExist) {
+	if err := os.Remove(filepath.Join(runDir, network.SandboxFile)); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
 	}
-	return store.Release(container)
+	return store.Release(s.Container)
 }
