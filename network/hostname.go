@@ -11,11 +11,11 @@ var ErrName = errors.New("no host name: labels of letters, digits, - and _ that 
 // AppendName appends a host name as a network's files are called by it: in
 // lower case, and without the dot that ends a full name. What may be in a name
 // is what may be in a file's: no slash, no empty label and thus no "..".
-func AppendName(to []byte, name string) ([]byte, error) {
+func AppendName[T string | []byte](to []byte, name T) ([]byte, error) {
 	if n := len(name); n > 0 && name[n-1] == '.' {
 		name = name[:n-1]
 	}
-	if name == "" || len(name) > MaxName {
+	if len(name) == 0 || len(name) > MaxName {
 		return to, ErrName
 	}
 	start := len(to)

@@ -65,6 +65,9 @@ func (s *server) settle(busy bool) {
 	if !s.slim && now.Sub(s.started) >= replaceAfter {
 		s.replace()
 	}
+	if s.slim && s.resolver != nil && s.resolver.Worn(!busy) {
+		s.replace()
+	}
 	if s.slim && !busy && !s.rested {
 		s.rest()
 		s.rested = true

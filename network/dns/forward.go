@@ -51,6 +51,7 @@ func (r *Resolver) forward(from client, message []byte, q question) {
 			return // it was sent again, and the answer to the first is to both
 		}
 	}
+	q.name, q.file = bytes.Clone(q.name), nil
 	if len(r.pending) == maxPending {
 		r.giveUp(r.pending[0])
 	}

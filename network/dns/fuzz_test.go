@@ -72,7 +72,7 @@ func FuzzAnswer(f *testing.F) {
 		if len(answer) > maxPacket {
 			return
 		}
-		parsed, err := parse(question)
+		parsed, err := g.r.parse(question)
 		if err != nil {
 			t.Fatal(err)
 		}

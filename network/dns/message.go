@@ -62,8 +62,9 @@ type question struct {
 }
 
 // parse reads a question. Its error means that there is nobody to answer; its
-// code says what is wrong with a question that can be answered.
-func parse(m []byte) (q question, err error) {
+// code says what is wrong with a question that can be answered. The names are
+// good until the next one.
+func (r *Resolver) parse(m []byte) (q question, err error) {
 	var p dnsmessage.Parser
 	h, err := p.Start(m)
 	if err != nil || h.Response || len(m) < headerSize || binary.BigEndian.Uint16(m[4:]) != 1 {
@@ -87,10 +88,9 @@ func parse(m []byte) (q question, err error) {
 	case question.Class != dnsmessage.ClassINET, q.kind == typeAXFR, q.kind == typeIXFR:
 		q.code = codeRefused
 	}
-	text := question.Name.Data[:question.Name.Length]
-	lower(text)
-	q.name = text[:len(text)-1]
-	if file, err := network.AppendName(nil, string(q.name)); err == nil {
+	q.name = append(r.name[:0], question.Name.Data[:question.Name.Length-1]...)
+	lower(q.name)
+	if file, err := network.AppendName(r.file[:0], q.name); err == nil {
 		q.file = file
 	}
 	return q, nil
@@ -159,24 +159,9 @@ func (r *Resolver) compose(message []byte, q question) []byte {
 	if q.edns {
 		limit -= 11
 	}
-	count := 0
-	add := func(kind dnsmessage.Type, data []byte) bool {
-		if len(b)+12+len(data) > limit {
-			b[2] |= flagsTruncated
-			return false
-		}
-		b = append(b, 0xc0, headerSize) // the question's name, in its own case
-		b = binary.BigEndian.AppendUint16(b, uint16(kind))
-		b = append(b, 0, 1, 0, 0, 0, ttl)
-		b = binary.BigEndian.AppendUint16(b, uint16(len(data)))
-		b = append(b, data...)
-		count++
-		return true
-	}
 	if q.known {
-		q.records(add)
+		b = q.records(b, limit)
 	}
-	binary.BigEndian.PutUint16(b[6:], uint16(count))
 	if q.edns {
 		b[11] = 1
 		b = append(b, 0, 0, byte(dnsmessage.TypeOPT), ourSize>>8, ourSize&0xff, 0, 0, 0, 0, 0, 0)
@@ -188,22 +173,35 @@ func (r *Resolver) compose(message []byte, q question) []byte {
 }
 
 // records adds what was found, until there is no room.
-func (q *question) records(add func(kind dnsmessage.Type, data []byte) bool) {
+func (q *question) records(b []byte, limit int) []byte {
 	for _, a := range q.addresses {
-		kind := typeAAAA
 		if a.Is4() {
-			kind = typeA
-		}
-		if !add(kind, a.AsSlice()) {
-			return
+			data := a.As4()
+			b = addRecord(b, limit, typeA, data[:])
+		} else {
+			data := a.As16()
+			b = addRecord(b, limit, typeAAAA, data[:])
 		}
 	}
-	var data [256]byte
 	for _, name := range q.names {
-		if wire, ok := appendWire(data[:0], name); ok && !add(typePTR, wire) {
-			return
+		if data, ok := appendWire(nil, name); ok {
+			b = addRecord(b, limit, typePTR, data)
 		}
 	}
+	return b
+}
+
+// addRecord adds a record about the question's name, in its own case, or the
+// word that there was no room for it.
+func addRecord(b []byte, limit int, kind dnsmessage.Type, data []byte) []byte {
+	if b[2]&flagsTruncated != 0 || len(b)+12+len(data) > limit {
+		b[2] |= flagsTruncated
+		return b
+	}
+	b[7]++ // there are not more of them than of addresses and names
+	b = append(b, 0xc0, headerSize, byte(kind>>8), byte(kind), 0, byte(dnsmessage.ClassINET), 0, 0, 0, ttl)
+	b = binary.BigEndian.AppendUint16(b, uint16(len(data)))
+	return append(b, data...)
 }
 
 // appendWire appends a name as messages have it.

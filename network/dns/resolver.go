@@ -5,7 +5,6 @@ package dns
 
 import (
 	"net/netip"
-	"runtime/debug"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -19,9 +18,8 @@ const (
 	maxPacket = 64 << 10
 	// atOnce is how much is read of one socket before the others' turn.
 	atOnce = 16
-	// Some questions' garbage is worth a collection: half a megabyte when there
-	// is nothing else to do, three in the midst of work.
-	collectAtRest, collectAtMost = 500, 4000
+	// Each question leaves some hundred bytes of garbage, which nobody collects.
+	wornAtRest, worn = 500, 5000
 )
 
 // Descriptors is what a resolver stands on, as numbers that another program can
@@ -60,18 +58,21 @@ type Resolver struct {
 	epoll int
 	buf   []byte // packets as they come
 	out   []byte // an answer of our own
+	name  []byte // of the question at hand
+	file  []byte
+	peer  unix.SockaddrInet4
 
 	zone      zone
 	host      servers
 	pending   []*query // the oldest first
 	conns     []*conn
-	questions int // since the last collection
+	questions int
 }
 
 // New makes the resolver of these descriptors, which are its own from here on.
 // It goes on with what Suspend left.
 func New(fds Descriptors) (*Resolver, error) {
-	r := &Resolver{fds: fds, out: make([]byte, 0, maxAnswer), host: servers{path: "/etc/resolv.conf", port: 53}}
+	r := &Resolver{fds: fds, out: make([]byte, 0, maxAnswer), name: make([]byte, 0, 255), file: make([]byte, 0, 255), host: servers{path: "/etc/resolv.conf", port: 53}}
 	r.zone.run, r.zone.networks = fds.Run, fds.Networks
 	var err error
 	if r.epoll, err = unix.EpollCreate1(unix.EPOLL_CLOEXEC); err != nil {
@@ -122,17 +123,12 @@ func (r *Resolver) Next() time.Time {
 }
 
 // Rest gives back the memory that is not needed while nobody asks.
-func (r *Resolver) Rest() {
-	unix.Madvise(r.buf, unix.MADV_DONTNEED)
-	if r.questions >= collectAtRest {
-		r.collect()
-	}
-}
+func (r *Resolver) Rest() { unix.Madvise(r.buf, unix.MADV_DONTNEED) }
 
-// collect frees what the questions have left, where nobody else does.
-func (r *Resolver) collect() {
-	r.questions = 0
-	debug.FreeOSMemory()
+// Worn: so much was asked that a new program would be smaller than this one, in
+// which no garbage is collected.
+func (r *Resolver) Worn(atRest bool) bool {
+	return r.questions >= worn || atRest && r.questions >= wornAtRest
 }
 
 // Serve does what there is to do, and does not wait.
@@ -148,9 +144,6 @@ func (r *Resolver) Serve() {
 			break
 		}
 		r.handle(int(event[0].Fd), event[0].Events)
-	}
-	if r.questions >= collectAtMost {
-		r.collect()
 	}
 	r.expire(time.Now())
 }
@@ -208,7 +201,7 @@ func (r *Resolver) receive() {
 // ask answers a question, or asks others for the answer. It reports whether the
 // message was one at all; what is none is not answered.
 func (r *Resolver) ask(from client, message []byte) bool {
-	q, err := parse(message)
+	q, err := r.parse(message)
 	if err != nil {
 		return false
 	}
@@ -265,7 +258,8 @@ func (r *Resolver) reply(to client, answer []byte) {
 		r.send(to.conn, answer)
 		return
 	}
-	unix.Sendto(r.fds.UDP, answer, unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL, &to.peer)
+	r.peer = to.peer
+	unix.Sendto(r.fds.UDP, answer, unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL, &r.peer)
 }
 
 // client is who asked.

@@ -32,6 +32,7 @@ type queryState struct {
 // replaces this one: all descriptors of the list are to be open there, by the
 // same numbers. If that doesn't come about, this resolver goes on.
 func (r *Resolver) Suspend() (fds Descriptors, list []int, err error) {
+	r.questions = 0
 	fds, list = r.fds, []int{r.fds.UDP, r.fds.TCP, r.fds.Run, r.fds.Networks}
 	fds.Pending = -1
 	if len(r.conns) == 0 && len(r.pending) == 0 {
