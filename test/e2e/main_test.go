@@ -188,13 +188,16 @@ func newEngine(t testing.TB, user *env.User) *engine {
 	return e
 }
 
-// clean removes every container, volume and image, with the engine's own commands.
+// clean removes every container, network, volume and image, with the engine's own commands.
 func (e *engine) clean() {
 	e.t.Helper()
 	if ids := strings.Fields(e.run("ps", "-aq").stdout); len(ids) > 0 {
 		if r := e.run(append([]string{"rm", "-f", "-v"}, ids...)...); r.code != 0 {
 			e.t.Errorf("clean up: %v", r)
 		}
+	}
+	if r := e.run("network", "prune", "-f"); r.code != 0 {
+		e.t.Errorf("clean up: %v", r)
 	}
 	if names := strings.Fields(e.run("volume", "ls", "-q").stdout); len(names) > 0 {
 		if r := e.run(append([]string{"volume", "rm"}, names...)...); r.code != 0 {

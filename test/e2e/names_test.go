@@ -25,9 +25,14 @@ func (e *engine) lookUp(container, name string) string {
 
 // Containers find each other by their names, short ids and aliases, in the networks that they share.
 func TestNames(t *testing.T) {
-	e := asRoot(t).busybox()
+	t.Run("root", func(t *testing.T) { namesOf(asRoot(t)) })
+	t.Run("user", func(t *testing.T) { namesOf(asUser(t, true)) })
+}
+
+func namesOf(e *engine) {
+	t := e.t
+	e.busybox()
 	e.must("network", "create", "--subnet", "10.211.7.0/24", "names-one")
-	t.Cleanup(func() { e.run("network", "rm", "-f", "names-one", "names-two") })
 	e.must("network", "create", "--internal", "--subnet", "10.211.8.0/24", "names-two")
 	web := e.must("run", "-d", "--name", "Web", "--network", "names-one", "--network-alias", "www", "--ip", "10.211.7.10", "busybox", "sleep", "1000")
 	e.must("run", "-d", "--name", "client", "--network", "names-one", "--add-host", "printer:192.0.2.7", "busybox", "sleep", "1000")
@@ -54,5 +59,5 @@ func TestNames(t *testing.T) {
 	e.must("rm", "-f", "Web")
 	expect(t, "web after its end", e.lookUp("client", "web"), "")
 	// Port 53 is the container's own.
-	expect(t, "own server", e.must("exec", "client", "sh", "-c", "nc -lu -p 53 & sleep 0.2; kill $! && echo listened"), "listened")
+	expect(t, "own server", e.must("exec", "client", "sh", "-c", "nc -l -p 53 & sleep 0.2; kill $! && echo listened"), "listened")
 }
