@@ -251,3 +251,18 @@ func sctp() bool {
 	}
 	return err == nil
 }
+
+func firewallName(w *world) string { return firewall.TableName(w.store.Root) }
+
+// allowLoopback lets a namespace send to 127.0.0.1 over a wire.
+func allowLoopback(t *testing.T) {
+	for _, setting := range []string{"all/route_localnet", "all/rp_filter", "eth0/rp_filter"} {
+		value := "0"
+		if strings.HasSuffix(setting, "localnet") {
+			value = "1"
+		}
+		if err := os.WriteFile("/proc/sys/net/ipv4/conf/"+setting, []byte(value), 0); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
