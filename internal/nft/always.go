@@ -1,6 +1,7 @@
 package nft
 
 import (
+	"bytes"
 	"encoding/binary"
 
 	"golang.org/x/sys/unix"
@@ -139,4 +140,48 @@ func XTState(states uint16) Expr {
 	a := netlink.AppendString(nil, unix.NFTA_MATCH_NAME, "conntrack")
 	a = append32(a, unix.NFTA_MATCH_REV, revision)
 	return expr("match", netlink.Append(a, unix.NFTA_MATCH_INFO, info))
+}
+
+// Opens reports whether a listed rule accepts packets for exactly this port of a
+// protocol.
+func (r Rule) Opens(protocol byte, port uint16) bool {
+	var isPort, isProtocol, destination bool
+	fate := Depends
+	for _, e := range r.Exprs {
+		switch e.Name {
+		case "payload":
+			var base, offset, size uint32
+			for kind, value := range netlink.Attributes(e.Data) {
+				switch kind {
+				case unix.NFTA_PAYLOAD_BASE:
+					base = number(value)
+				case unix.NFTA_PAYLOAD_OFFSET:
+					offset = number(value)
+				case unix.NFTA_PAYLOAD_LEN:
+					size = number(value)
+				}
+			}
+			destination = base == unix.NFT_PAYLOAD_TRANSPORT_HEADER && offset == 2 && size == 2
+		case "cmp":
+			equal, data := compared(e.Data)
+			isPort = isPort || equal && destination && bytes.Equal(data, Port(port))
+			isProtocol = isProtocol || equal && bytes.Equal(data, []byte{protocol})
+		case "immediate":
+			fate, _ = immediate(e.Data)
+		}
+	}
+	return isPort && isProtocol && fate == Accepted
+}
+
+// compared reads a cmp expression.
+func compared(attributes []byte) (equal bool, data []byte) {
+	for kind, value := range netlink.Attributes(attributes) {
+		switch kind {
+		case unix.NFTA_CMP_OP:
+			equal = number(value) == unix.NFT_CMP_EQ
+		case unix.NFTA_CMP_DATA:
+			data = inner(value)
+		}
+	}
+	return equal, data
 }

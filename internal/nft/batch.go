@@ -77,10 +77,11 @@ func (b *Batch) put(kind, flags uint16, t Table, what string, attributes []byte)
 	})
 }
 
-func (t Table) words() string { return t.Family.String() + " " + t.Name }
+// String is the table as nft names it.
+func (t Table) String() string { return t.Family.String() + " " + t.Name }
 
 // String is the chain as nft names it.
-func (c Chain) String() string { return c.Table.words() + " " + c.Name }
+func (c Chain) String() string { return c.Table.String() + " " + c.Name }
 
 // What linux/netfilter/nf_tables.h has and x/sys hasn't.
 const (
@@ -105,12 +106,12 @@ func (b *Batch) AddTable(t Table) {
 	if t.UserData != nil {
 		a = netlink.Append(a, tableUserData, t.UserData)
 	}
-	b.put(unix.NFT_MSG_NEWTABLE, unix.NLM_F_CREATE, t, "add table "+t.words(), a)
+	b.put(unix.NFT_MSG_NEWTABLE, unix.NLM_F_CREATE, t, "add table "+t.String(), a)
 }
 
 // DeleteTable deletes a table with all that is in it.
 func (b *Batch) DeleteTable(t Table) {
-	b.put(unix.NFT_MSG_DELTABLE, 0, t, "delete table "+t.words(), netlink.AppendString(nil, unix.NFTA_TABLE_NAME, t.Name))
+	b.put(unix.NFT_MSG_DELTABLE, 0, t, "delete table "+t.String(), netlink.AppendString(nil, unix.NFTA_TABLE_NAME, t.Name))
 }
 
 // AddChain adds a chain.
@@ -148,6 +149,9 @@ func (b *Batch) DeleteChain(c Chain) {
 // name says in a rule's message which chain it is of.
 func (c Chain) name() []byte {
 	a := netlink.AppendString(nil, unix.NFTA_RULE_TABLE, c.Table.Name)
+	if c.Name == "" {
+		return a
+	}
 	return netlink.AppendString(a, unix.NFTA_RULE_CHAIN, c.Name)
 }
 

@@ -118,7 +118,8 @@ func (c *Conn) Chains(f Family) ([]Chain, error) {
 	return chains, nil
 }
 
-// Rules lists a chain's rules in their order.
+// Rules lists a chain's rules in their order; those of a whole table for a chain
+// without a name.
 func (c *Conn) Rules(chain Chain) ([]Rule, error) {
 	objects, err := c.list(unix.NFT_MSG_GETRULE, unix.NLM_F_DUMP, chain.Table.Family, chain.name())
 	if err != nil {

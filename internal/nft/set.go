@@ -151,7 +151,7 @@ func (b *Batch) AddSet(s Set) {
 // ranges tells that the kernel wants both ends of a range in one element.
 func (s Set) ranges() bool { return s.Interval && len(s.Key) > 1 }
 
-func (s Set) words() string { return s.Table.words() + " " + s.Name }
+func (s Set) words() string { return s.Table.String() + " " + s.Name }
 
 // DeleteSet deletes a set that no rule uses.
 func (b *Batch) DeleteSet(s Set) {

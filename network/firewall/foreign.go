@@ -12,12 +12,12 @@ import (
 type HostRules struct {
 	// By is whose they are, as people call it: ufw, firewalld, iptables, nftables.
 	By string
-	// Decides tells that packets for the host itself are refused unless a rule
-	// lets them in. So published ports are too.
-	Decides bool
+	// Input are the chains that refuse packets for the host itself unless a rule
+	// lets them in. So published ports are refused, too.
+	Input []nft.Chain
 	// Closed are chains that stop containers' packets and that only the program
-	// that made them may change, as nft names them.
-	Closed []string
+	// that made them may change.
+	Closed []nft.Chain
 }
 
 // Friends are interfaces of ours whose packets others' chains shall not stop.
@@ -88,7 +88,7 @@ func (v *view) settle(b *nft.Batch, f Friends) (found HostRules, err error) {
 				return found, err
 			}
 			if stops {
-				found.Decides = true
+				found.Input = append(found.Input, c)
 				found.By = v.owner(c)
 			}
 			continue
@@ -103,7 +103,7 @@ func (v *view) settle(b *nft.Batch, f Friends) (found HostRules, err error) {
 		}
 		if v.owned(c.Table) {
 			if len(want) > 0 {
-				found.Closed = append(found.Closed, c.String())
+				found.Closed = append(found.Closed, c)
 			}
 			continue
 		}

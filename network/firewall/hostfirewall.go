@@ -2,6 +2,7 @@ package firewall
 
 import (
 	"fmt"
+	"maps"
 	"strings"
 
 	"loper.run/internal/netlink"
@@ -91,11 +92,7 @@ func (s *session) accommodate(sb *network.Sandbox) (HostRules, error) {
 	}
 	if sb != nil {
 		f.Gate = f.Gate || asks(sb)
-		for _, e := range bridged(sb) {
-			if !e.Internal {
-				f.Bridges[e.Link] = true
-			}
-		}
+		maps.Copy(f.Bridges, leaving(sb))
 	}
 	return Accommodate(s.conn, f)
 }

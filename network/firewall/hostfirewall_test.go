@@ -22,7 +22,7 @@ func published(t *testing.T, change func(*network.Sandbox)) (*lab, *Firewall, *n
 	sb := &network.Sandbox{
 		Container: strings.Repeat("ab", 32),
 		Endpoints: []network.Endpoint{{
-			Network: "net", NetworkID: strings.Repeat("cd", 32), Driver: network.Bridge, Link: "loper0", Interface: "eth0",
+			Network: "net", NetworkID: strings.Repeat("cd", 32), Driver: network.Bridge, Link: "loper0", HostInterface: "lv0", Interface: "eth0",
 			Addresses: []netip.Prefix{netip.MustParsePrefix(inside4 + "/24"), netip.MustParsePrefix(inside6 + "/64")},
 			Gateways:  []netip.Addr{netip.MustParseAddr("10.89.0.1"), netip.MustParseAddr("fd00:89::1")},
 		}},
@@ -59,7 +59,7 @@ func (l *lab) settle(f *Firewall, sb *network.Sandbox) HostRules {
 func TestNoFirewall(t *testing.T) {
 	l, f, sb := published(t, nil)
 	l.expect("without rules", all(open))
-	if found := l.settle(f, sb); found.Decides || found.By != "" {
+	if found := l.settle(f, sb); len(found.Input) > 0 || found.By != "" {
 		t.Errorf("found %+v where there is nothing", found)
 	}
 }
@@ -71,7 +71,7 @@ func TestUFW(t *testing.T) {
 	l.rules("ufw.rules")
 	l.rules("ufw.rules6")
 	found := l.settle(f, sb)
-	if !found.Decides || found.By != "ufw" || len(found.Closed) > 0 {
+	if len(found.Input) == 0 || found.By != "ufw" || len(found.Closed) > 0 {
 		t.Errorf("found %+v", found)
 	}
 	l.expect("ufw", all(silent))
@@ -122,7 +122,7 @@ func TestFirewalld(t *testing.T) {
 	l, f, sb := published(t, nil)
 	l.rules("firewalld.nft")
 	found := l.settle(f, sb)
-	if !found.Decides || found.By != "firewalld" {
+	if len(found.Input) == 0 || found.By != "firewalld" {
 		t.Errorf("found %+v", found)
 	}
 	l.expect("firewalld", all(asHost))

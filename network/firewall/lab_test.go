@@ -14,8 +14,6 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"loper.run/internal/netlink"
-	"loper.run/internal/nft"
 	"loper.run/test/env"
 )
 
@@ -195,17 +193,6 @@ func (l *lab) rules(file string) {
 	default:
 		l.run(string(data), "iptables-nft-restore", "-n")
 	}
-}
-
-// conns opens conversations with the kernel about the host.
-func (l *lab) conns() (*netlink.Conn, *nft.Conn) {
-	l.t.Helper()
-	links, err := netlink.OpenIn(l.host.File())
-	l.ok(err)
-	filter, err := nft.OpenIn(l.host.File())
-	l.ok(err)
-	l.t.Cleanup(func() { links.Close(); filter.Close() })
-	return links, filter
 }
 
 // outcome is what becomes of a packet for a port of the host.

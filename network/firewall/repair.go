@@ -96,9 +96,10 @@ func (f *Firewall) running() (map[string]*network.Sandbox, error) {
 	return all, nil
 }
 
-// Ensure puts the tables back if somebody deleted them while containers run. It
-// returns what people should know, a line each.
-func (f *Firewall) Ensure() (notes []string, err error) {
+// Ensure is called before a container starts. It puts the tables back if somebody
+// deleted them while containers run, and has the host's own firewall let through
+// what the container sends. It returns what people should know, a line each.
+func (f *Firewall) Ensure(sb *network.Sandbox) (notes []string, err error) {
 	s, err := f.begin()
 	if err != nil {
 		return nil, err
@@ -126,18 +127,34 @@ func (f *Firewall) Ensure() (notes []string, err error) {
 			notes = append(notes, fmt.Sprintf("the firewall's tables %s were gone: put back for %d running containers", TableName(f.Store.Root), connected))
 		}
 	}
+	if len(bridged(sb)) > 0 {
+		found, err := s.accommodate(sb)
+		if err != nil {
+			return notes, err
+		}
+		more, err := s.notes(found, sb)
+		if err != nil {
+			return notes, err
+		}
+		notes = append(notes, more...)
+	}
 	if now, most, err := s.conn.Tracked(); err == nil && most != 0 && now >= most {
 		notes = append(notes, fmt.Sprintf("the kernel tracks as many connections as it may (%d): new ones are dropped; raise net.netfilter.nf_conntrack_max", most))
 	}
 	return notes, nil
 }
 
-// Repair makes the tables anew, with what all running containers need.
+// Repair makes the tables anew, with what all running containers need, and the
+// rules in others' chains.
 func (f *Firewall) Repair() error {
 	s, err := f.begin()
 	if err != nil {
 		return err
 	}
 	defer s.end()
-	return s.rebuild(nil)
+	if err := s.rebuild(nil); err != nil {
+		return err
+	}
+	_, err = s.accommodate(nil)
+	return err
 }

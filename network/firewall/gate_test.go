@@ -1,0 +1,121 @@
+package firewall
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"net"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"loper.run/network"
+)
+
+// Many connections at once lose nothing on their way through the gate: the first
+// packet of none is sent a second time.
+func TestManyConnections(t *testing.T) {
+	l, f, sb := published(t, nil)
+	l.rules("firewalld.nft")
+	l.nft("add rule inet firewalld filter_IN_public_allow tcp dport 8080 accept")
+	l.settle(f, sb)
+	for _, to := range []string{host4, host6} {
+		const each = 40
+		results := make(chan error)
+		for range 8 {
+			go l.client.Do(func() {
+				for range each {
+					c, err := net.DialTimeout("tcp", net.JoinHostPort(to, "8080"), 900*time.Millisecond) // a second try comes after 1 s
+					if err == nil {
+						c.Close()
+					}
+					results <- err
+				}
+			})
+		}
+		for range 8 * each {
+			if err := <-results; err != nil {
+				t.Error(err)
+			}
+		}
+	}
+}
+
+// What is long comes whole: datagrams in pieces, and streams with checksums that
+// nobody has computed yet.
+func TestLong(t *testing.T) {
+	l, _, _ := published(t, nil)
+	for _, to := range []string{host4, host6} {
+		for _, size := range []int{1, 1472, 1473, 4000, 60000} {
+			var c net.Conn
+			var err error
+			l.client.Do(func() { c, err = net.Dial("udp", net.JoinHostPort(to, "8080")) })
+			l.ok(err)
+			_ = c.SetDeadline(time.Now().Add(time.Second))
+			_, err = c.Write(make([]byte, size))
+			l.ok(err)
+			answer := make([]byte, 100)
+			n, err := c.Read(answer)
+			if _, got, _ := strings.Cut(string(answer[:n]), "\n"); err != nil || got != strconv.Itoa(size) {
+				t.Errorf("%d bytes to %s: %q, %v", size, to, got, err)
+			}
+			c.Close()
+		}
+		var c net.Conn
+		var err error
+		l.client.Do(func() { c, err = net.Dial("tcp", net.JoinHostPort(to, "8080")) })
+		l.ok(err)
+		data := bytes.Repeat([]byte("0123456789abcdef"), 20000)
+		go func() {
+			_, _ = c.Write(data)
+			_ = c.(*net.TCPConn).CloseWrite()
+		}()
+		_ = c.SetDeadline(time.Now().Add(10 * time.Second))
+		got, err := io.ReadAll(c)
+		if _, got, _ := bytes.Cut(got, []byte("\n")); err != nil || !bytes.Equal(got, data) {
+			t.Errorf("a stream to %s came back with %d bytes of %d: %v", to, len(got), len(data), err)
+		}
+		c.Close()
+	}
+}
+
+// What a container has to say against a packet gets back to who sent it.
+func TestContainerRefuses(t *testing.T) {
+	l, _, _ := published(t, func(sb *network.Sandbox) {
+		for i := range sb.Ports {
+			sb.Ports[i].ContainerPort = 81 // where nobody listens
+		}
+	})
+	l.expect("a port that nobody listens at", all(refused))
+}
+
+// A container comes to its own network's published ports by the host's address,
+// if the host's firewall lets it.
+func TestHairpin(t *testing.T) {
+	l, f, sb := published(t, nil)
+	for _, to := range []string{host4, host6, "10.89.0.1", "fd00:89::1"} {
+		for _, kind := range []string{"tcp", "udp"} {
+			if got, _, took := l.outcome(l.container, kind, net.JoinHostPort(to, "8080")); got != open {
+				t.Errorf("%s to %s is %s after %v", kind, to, got, took)
+			}
+		}
+	}
+	l.nft(`table inet filter { chain input { type filter hook input priority filter; policy accept
+		iifname loper0 tcp dport 8080 reject with tcp reset
+	}
+	}`)
+	l.settle(f, sb)
+	if _, _, err := l.dial(l.container, "tcp", host4+":8080"); !errors.Is(err, unix.ECONNREFUSED) {
+		t.Errorf("the host's firewall refuses containers, and they got %v", err)
+	}
+	l.expect("others come in", all(open))
+	// The host's own come by no INPUT but lo's, which is open.
+	for _, to := range []string{"127.0.0.1", host4, host6} {
+		if got, _, took := l.outcome(l.host, "tcp", net.JoinHostPort(to, "8080")); got != open {
+			t.Errorf("from the host to %s is %s after %v", to, got, took)
+		}
+	}
+}
