@@ -90,7 +90,7 @@ func (c *Client) greet() error {
 // unix.EADDRINUSE.
 func (c *Client) Publish(ports ...Port) (published []Port, err error) {
 	for begin := 0; begin < len(ports); begin += MaxPorts {
-		a, err := c.ask(Request{Publish, ports[begin:min(begin+MaxPorts, len(ports))]})
+		a, err := c.ask(Request{Do: Publish, Ports: ports[begin:min(begin+MaxPorts, len(ports))]})
 		if err != nil {
 			return nil, errors.Join(err, c.Withdraw(published...))
 		}
@@ -102,7 +102,7 @@ func (c *Client) Publish(ports ...Port) (published []Port, err error) {
 // Withdraw takes ports back. Connections that are open stay.
 func (c *Client) Withdraw(ports ...Port) error {
 	for begin := 0; begin < len(ports); begin += MaxPorts {
-		if _, err := c.ask(Request{Withdraw, ports[begin:min(begin+MaxPorts, len(ports))]}); err != nil {
+		if _, err := c.ask(Request{Do: Withdraw, Ports: ports[begin:min(begin+MaxPorts, len(ports))]}); err != nil {
 			return err
 		}
 	}
@@ -111,8 +111,14 @@ func (c *Client) Withdraw(ports ...Port) error {
 
 // List returns what all of the user's containers have published.
 func (c *Client) List() ([]Port, error) {
-	a, err := c.ask(Request{Do: List})
-	return a.Ports, err
+	var all []Port
+	for {
+		a, err := c.ask(Request{Do: List, From: len(all)})
+		all = append(all, a.Ports...)
+		if err != nil || len(a.Ports) < MaxPorts {
+			return all, err
+		}
+	}
 }
 
 func (c *Client) ask(r Request) (a Answer, err error) {

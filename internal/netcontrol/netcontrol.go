@@ -45,13 +45,14 @@ type Hello struct {
 const (
 	Publish  = "publish"  // all of Ports, or none; what is published already gets new targets
 	Withdraw = "withdraw" // those of Ports that this connection published; targets don't matter
-	List     = "list"     // what every connection published
+	List     = "list"     // what every connection published, in order; MaxPorts at most, from the From-th on
 )
 
 // Request is one packet to loper-net.
 type Request struct {
 	Do    string `json:"do"`
 	Ports []Port `json:"ports,omitempty"`
+	From  int    `json:"from,omitempty"`
 }
 
 // Answer is what comes back.
@@ -71,8 +72,8 @@ type Port struct {
 }
 
 // Target is where a published port leads. A client of the same family keeps its
-// address, unless that is one of the host's own or in Subnet: those come from
-// Gateway, as do clients of the other family when there is but one target.
+// address, unless that is a loopback or link-local one or in Subnet: those come
+// from Gateway, as do clients of the other family when there is but one target.
 type Target struct {
 	Address netip.AddrPort `json:"address"`
 	Subnet  netip.Prefix   `json:"subnet,omitzero"`

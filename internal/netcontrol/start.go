@@ -21,7 +21,7 @@ type Program struct {
 	// namespace as the way out, with the default routes; empty: the way out is
 	// somebody else's, as pasta's, and only ports are published.
 	Interface string
-	MTU       int // of that interface; 0: the most
+	MTU       int // of that interface: the containers'; 0: 1500
 	// HostLoopback lets the way out's gateway address lead to the host's
 	// loopback. Without it no address does.
 	HostLoopback bool

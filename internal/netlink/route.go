@@ -28,8 +28,11 @@ func (r Route) body() []byte {
 			scope = unix.RT_SCOPE_LINK
 		}
 	}
-	if r.Type == 0 {
+	switch r.Type {
+	case 0:
 		r.Type = unix.RTN_UNICAST
+	case unix.RTN_LOCAL:
+		scope = unix.RT_SCOPE_HOST
 	}
 	if r.Protocol == 0 {
 		r.Protocol = unix.RTPROT_BOOT

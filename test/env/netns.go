@@ -116,3 +116,12 @@ func Wire(a *Netns, nameA string, addressesA []string, b *Netns, nameB string, a
 	}
 	return nil
 }
+
+// NetnsOf is a network namespace that somebody else made. It takes the descriptor over.
+func NetnsOf(file *os.File) *Netns { return &Netns{file} }
+
+// Setting writes a setting of the namespace below /proc/sys/net.
+func (n *Netns) Setting(name, value string) (err error) {
+	n.Do(func() { err = os.WriteFile("/proc/sys/net/"+name, []byte(value), 0) })
+	return err
+}

@@ -1,0 +1,150 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"net"
+	"os/exec"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"loper.run/internal/netcontrol"
+	"loper.run/test/env"
+)
+
+// ways are ways out of the same namespace.
+var ways = []struct {
+	name  string
+	begin func(w *world)
+}{
+	{"loper-net", func(w *world) { w.start(netcontrol.Program{Interface: "out0"}) }},
+	{"loper-net-65520", func(w *world) { w.start(netcontrol.Program{Interface: "out0", MTU: 65520}) }},
+	{"slirp4netns", func(w *world) {
+		w.background("slirp4netns", "--configure", "--mtu=65520", "--netns-type=path", "--userns-path="+w.path(w.owner.Fd()), w.path(w.user.File().Fd()), "out0")
+	}},
+	{"pasta", func(w *world) {
+		w.background("pasta", "--foreground", "--config-net", "--runas", "0", "-t", "none", "-u", "none", "-T", "none", "-U", "none", "--userns", w.path(w.owner.Fd()), "--netns", w.path(w.user.File().Fd()))
+	}},
+}
+
+func (w *world) path(fd uintptr) string { return fmt.Sprintf("/proc/%d/fd/%d", syscall.Getpid(), fd) }
+
+// background runs a program on the host until the end, and waits for its interface.
+func (w *world) background(argv ...string) {
+	w.t.Helper()
+	env.Need(w.t, argv[0])
+	var said strings.Builder
+	cmd := exec.Command(argv[0], argv[1:]...)
+	cmd.Stdout, cmd.Stderr = &said, &said
+	var err error
+	w.host.Do(func() { err = cmd.Start() })
+	must(w.t, err)
+	w.t.Cleanup(func() { cmd.Process.Kill(); cmd.Wait() })
+	for range 100 {
+		time.Sleep(20 * time.Millisecond)
+		if c, err := dial(w.user, "udp", peerAddress+":9"); err == nil {
+			c.Close()
+			return
+		}
+	}
+	w.t.Fatalf("%s: %s", argv[0], &said)
+}
+
+func BenchmarkOut(b *testing.B) {
+	for _, way := range ways {
+		b.Run(way.name, func(b *testing.B) {
+			w := newWorld(b, nil)
+			way.begin(w)
+			benchmarks(b, listen(b, w.peer, peerAddress+":0"), func() (net.Conn, error) { return dial(w.user, "tcp", "") }, w.user)
+		})
+	}
+}
+
+// benchmarks measures connections from one namespace to a listener.
+func benchmarks(b *testing.B, l net.Listener, _ func() (net.Conn, error), from *env.Netns) {
+	go serveAsTold(l)
+	connect := func(b *testing.B, word string) net.Conn {
+		c, err := dial(from, "tcp", l.Addr().String())
+		if err != nil {
+			b.Fatal(err)
+		}
+		io.WriteString(c, word)
+		return c
+	}
+	chunk := make([]byte, 128<<10)
+	b.Run("upload", func(b *testing.B) {
+		c := connect(b, "<")
+		defer c.Close()
+		b.SetBytes(int64(len(chunk)))
+		for b.Loop() {
+			if _, err := c.Write(chunk); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	b.Run("download", func(b *testing.B) {
+		c := connect(b, ">")
+		defer c.Close()
+		b.SetBytes(int64(len(chunk)))
+		for b.Loop() {
+			if _, err := io.ReadFull(c, chunk); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	b.Run("roundtrip", func(b *testing.B) {
+		c := connect(b, "=")
+		defer c.Close()
+		for b.Loop() {
+			c.Write(chunk[:1])
+			if _, err := io.ReadFull(c, chunk[:1]); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	b.Run("connect", func(b *testing.B) {
+		for b.Loop() {
+			c := connect(b, "=x")
+			if _, err := io.ReadFull(c, chunk[:1]); err != nil {
+				b.Fatal(err)
+			}
+			c.(*net.TCPConn).SetLinger(0)
+			c.Close()
+		}
+	})
+}
+
+// serveAsTold does what the first byte of a connection says: takes all, gives without end, or gives back.
+func serveAsTold(l net.Listener) {
+	for {
+		c, err := l.Accept()
+		if err != nil {
+			return
+		}
+		go func() {
+			defer c.Close()
+			word := make([]byte, 128<<10)
+			if _, err := io.ReadFull(c, word[:1]); err != nil {
+				return
+			}
+			switch word[0] {
+			case '<':
+				for {
+					if _, err := c.Read(word); err != nil {
+						return
+					}
+				}
+			case '>':
+				for {
+					if _, err := c.Write(word); err != nil {
+						return
+					}
+				}
+			default:
+				io.Copy(c, c)
+			}
+		}()
+	}
+}

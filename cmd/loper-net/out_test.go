@@ -1,0 +1,313 @@
+package main
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"os/exec"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"loper.run/internal/netcontrol"
+)
+
+func wayOut() *netcontrol.Program { return &netcontrol.Program{Interface: "out0"} }
+
+// each runs a test with the peer's address of both families.
+func each(t *testing.T, f func(t *testing.T, peer string)) {
+	t.Run("4", func(t *testing.T) { f(t, peerAddress) })
+	t.Run("6", func(t *testing.T) { f(t, peerAddress6) })
+}
+
+// All bytes arrive, in both directions at once, and the source is the host.
+func TestOutTCP(t *testing.T) {
+	w := newWorld(t, wayOut())
+	each(t, func(t *testing.T, peer string) {
+		l := listen(t, w.peer, net.JoinHostPort(peer, "0"))
+		const size = 64 << 20
+		from := make(chan string, 1)
+		sums := make(chan [32]byte, 2)
+		send := func(c net.Conn, seed uint64) {
+			h := sha256.New()
+			if _, err := io.CopyN(io.MultiWriter(c, h), rand.NewChaCha8([32]byte{byte(seed)}), size); err != nil {
+				t.Error(err)
+			}
+			c.(*net.TCPConn).CloseWrite()
+			sums <- [32]byte(h.Sum(nil))
+		}
+		receive := func(c net.Conn) (sum [32]byte) {
+			h := sha256.New()
+			if n, err := io.Copy(h, c); n != size || err != nil {
+				t.Errorf("%d bytes, %v", n, err)
+			}
+			return [32]byte(h.Sum(nil))
+		}
+		got := make(chan [32]byte, 2)
+		go func() {
+			c, err := l.Accept()
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			from <- c.RemoteAddr().(*net.TCPAddr).IP.String()
+			go send(c, 1)
+			got <- receive(c)
+		}()
+		c, err := dial(w.container, "tcp", l.Addr().String())
+		must(t, err)
+		begun := time.Now()
+		go send(c, 2)
+		got <- receive(c)
+		a, b := <-got, <-got
+		x, y := <-sums, <-sums
+		if !(a == x && b == y || a == y && b == x) {
+			t.Error("other bytes arrived than were sent")
+		}
+		if f := <-from; f != hostAddress && f != hostAddress6 {
+			t.Errorf("the peer saw %s", f)
+		}
+		t.Logf("%.0f MB/s in both directions together", 2*size/1e6/time.Since(begun).Seconds())
+	})
+}
+
+// A connection stands only when the real one does.
+func TestOutRefused(t *testing.T) {
+	w := newWorld(t, wayOut())
+	each(t, func(t *testing.T, peer string) {
+		begun := time.Now()
+		if c, err := dial(w.container, "tcp", net.JoinHostPort(peer, "1")); !errors.Is(err, syscall.ECONNREFUSED) {
+			t.Errorf("%v, %v", c, err)
+		}
+		if took := time.Since(begun); took > time.Second {
+			t.Errorf("took %s", took)
+		}
+	})
+	// Nobody has this address on the peer's wire.
+	for _, a := range []string{"192.0.2.77:1", "[2001:db8::77]:1"} {
+		begun := time.Now()
+		c, err := dial(w.container, "tcp", a)
+		if !errors.Is(err, syscall.EHOSTUNREACH) {
+			t.Errorf("%s: %v, %v", a, c, err)
+		}
+		t.Log(a, time.Since(begun))
+	}
+	must(t, w.host.IP("route", "add", "unreachable", "198.51.100.0/24"))
+	must(t, w.host.IP("route", "add", "prohibit", "198.51.101.0/24"))
+	for a, want := range map[string]error{"198.51.100.1:1": syscall.EHOSTUNREACH, "198.51.101.1:1": syscall.EHOSTUNREACH} {
+		if c, err := dial(w.container, "tcp", a); !errors.Is(err, want) {
+			t.Errorf("%s: %v, %v", a, c, err)
+		}
+	}
+}
+
+// The host's loopback is not reached, in whatever way it is written.
+func TestOutLoopback(t *testing.T) {
+	w := newWorld(t, wayOut())
+	l4, l6 := listen(t, w.host, "127.0.0.1:7777"), listen(t, w.host, "[::1]:7777")
+	for _, l := range []net.Listener{l4, l6} {
+		go func() {
+			if c, err := l.Accept(); err == nil {
+				t.Errorf("%s was reached", l.Addr())
+				c.Close()
+			}
+		}()
+	}
+	must(t, w.container.IP("route", "add", "0.0.0.0/8", "via", gateway))
+	for _, a := range []string{netcontrol.Gateway + ":7777", "[" + netcontrol.Gateway6 + "]:7777", "[::ffff:127.0.0.1]:7777", "[::127.0.0.1]:7777", "[64:ff9b::127.0.0.1]:7777", "0.0.0.1:7777"} {
+		var c net.Conn
+		var err error
+		w.container.Do(func() { c, err = net.DialTimeout("tcp", a, time.Second) })
+		if err == nil {
+			t.Errorf("%s: connected with %s", a, c.RemoteAddr())
+		}
+	}
+	// The host's other addresses are reached as by any process of the user.
+	l := listen(t, w.host, hostAddress+":7778")
+	go l.Accept()
+	c, err := dial(w.container, "tcp", l.Addr().String())
+	must(t, err)
+	c.Close()
+}
+
+func TestOutHostLoopback(t *testing.T) {
+	w := newWorld(t, &netcontrol.Program{Interface: "out0", HostLoopback: true})
+	for gateway, host := range map[string]string{netcontrol.Gateway: "127.0.0.1", netcontrol.Gateway6: "::1"} {
+		l := listen(t, w.host, net.JoinHostPort(host, "7777"))
+		go l.Accept()
+		c, err := dial(w.container, "tcp", net.JoinHostPort(gateway, "7777"))
+		must(t, err)
+		c.Close()
+	}
+}
+
+// The end of one direction leaves the other one open.
+func TestOutHalfClose(t *testing.T) {
+	w := newWorld(t, wayOut())
+	each(t, func(t *testing.T, peer string) {
+		l := listen(t, w.peer, net.JoinHostPort(peer, "0"))
+		go func() {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			data, _ := io.ReadAll(c)
+			time.Sleep(20 * time.Millisecond)
+			fmt.Fprintf(c, "you said %s", data)
+			c.Close()
+		}()
+		c, err := dial(w.container, "tcp", l.Addr().String())
+		must(t, err)
+		io.WriteString(c, "all")
+		c.(*net.TCPConn).CloseWrite()
+		data, err := io.ReadAll(c)
+		if string(data) != "you said all" || err != nil {
+			t.Errorf("%q, %v", data, err)
+		}
+	})
+}
+
+// A connection that ends badly on one side does so on the other, and nothing is left of it.
+func TestOutReset(t *testing.T) {
+	w := newWorld(t, wayOut())
+	each(t, func(t *testing.T, peer string) {
+		for _, byPeer := range []bool{true, false} {
+			l := listen(t, w.peer, net.JoinHostPort(peer, "0"))
+			accepted := make(chan net.Conn)
+			go func() {
+				c, _ := l.Accept()
+				accepted <- c
+			}()
+			a, err := dial(w.container, "tcp", l.Addr().String())
+			must(t, err)
+			b := <-accepted
+			if byPeer {
+				a, b = b, a
+			}
+			go io.Copy(a, neverEnding{}) // in the middle of much
+			io.ReadFull(b, make([]byte, 1<<20))
+			a.(*net.TCPConn).SetLinger(0)
+			a.Close()
+			b.SetReadDeadline(time.Now().Add(5 * time.Second))
+			if _, err := io.Copy(io.Discard, b); !errors.Is(err, syscall.ECONNRESET) {
+				t.Errorf("by the peer %v: %v", byPeer, err)
+			}
+			b.Close()
+		}
+	})
+}
+
+type neverEnding struct{}
+
+func (neverEnding) Read(p []byte) (int, error) { return len(p), nil }
+
+func TestOutManyConnections(t *testing.T) {
+	w := newWorld(t, wayOut())
+	l := listen(t, w.peer, peerAddress+":0")
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				defer c.Close()
+				io.Copy(c, c)
+			}()
+		}
+	}()
+	const workers, rounds = 20, 25
+	var all sync.WaitGroup
+	begun := time.Now()
+	for i := range workers {
+		all.Go(func() {
+			for j := range rounds {
+				c, err := dial(w.container, "tcp", l.Addr().String())
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				word := fmt.Sprintf("connection %d of %d", j, i)
+				io.WriteString(c, word)
+				c.(*net.TCPConn).CloseWrite()
+				if data, err := io.ReadAll(c); string(data) != word || err != nil {
+					t.Errorf("%q, %v", data, err)
+				}
+				c.Close()
+			}
+		})
+	}
+	all.Wait()
+	t.Logf("%s a connection", time.Since(begun)/(workers*rounds))
+}
+
+func TestOutUDP(t *testing.T) {
+	w := newWorld(t, wayOut())
+	each(t, func(t *testing.T, peer string) {
+		var l net.PacketConn
+		var err error
+		w.peer.Do(func() { l, err = net.ListenPacket("udp", net.JoinHostPort(peer, "53")) })
+		must(t, err)
+		defer l.Close()
+		go func() {
+			room := make([]byte, 1<<16)
+			for {
+				n, from, err := l.ReadFrom(room)
+				if err != nil {
+					return
+				}
+				if host := from.(*net.UDPAddr).IP.String(); host != hostAddress && host != hostAddress6 {
+					t.Errorf("the peer saw %s", host)
+				}
+				l.WriteTo(room[:n], from)
+			}
+		}()
+		for _, size := range []int{0, 1, 512, 1400, 1500, 9000, 65000} { // names are short, the largest come in fragments
+			c, err := dial(w.container, "udp", l.LocalAddr().String())
+			must(t, err)
+			defer c.Close()
+			data := bytes.Repeat([]byte{byte(size)}, size)
+			c.Write(data)
+			c.SetReadDeadline(time.Now().Add(3 * time.Second))
+			room := make([]byte, 1<<16)
+			n, err := c.Read(room)
+			if err != nil || !bytes.Equal(room[:n], data) {
+				t.Errorf("%d bytes: %d came back, %v", size, n, err)
+			}
+		}
+		// Nobody listens: the container is told.
+		c, err := dial(w.container, "udp", net.JoinHostPort(peer, "54"))
+		must(t, err)
+		defer c.Close()
+		c.SetReadDeadline(time.Now().Add(3 * time.Second))
+		c.Write([]byte("x"))
+		if _, err := c.Read(make([]byte, 1)); !errors.Is(err, syscall.ECONNREFUSED) {
+			t.Errorf("a closed port: %v", err)
+		}
+	})
+}
+
+func TestOutPing(t *testing.T) {
+	w := newWorld(t, wayOut())
+	ping := func(args ...string) (out []byte, err error) {
+		w.container.Do(func() { out, err = exec.Command("ping", args...).CombinedOutput() })
+		return out, err
+	}
+	if _, err := exec.LookPath("ping"); err != nil {
+		t.Skip(err)
+	}
+	for _, a := range []string{peerAddress, peerAddress6, netcontrol.Gateway, netcontrol.Gateway6} {
+		if out, err := ping("-c", "2", "-i", "0.1", "-W", "2", "-s", "3000", a); err != nil || !strings.Contains(string(out), "2 received") {
+			t.Errorf("%s: %v\n%s", a, err, out)
+		}
+	}
+	if out, err := ping("-c", "1", "-W", "1", "127.0.0.2"); err != nil { // the container's own
+		t.Errorf("%v\n%s", err, out)
+	}
+}
