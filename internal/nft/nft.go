@@ -53,8 +53,9 @@ func conn(c *netlink.Conn, err error) (*Conn, error) {
 	return &Conn{c}, nil
 }
 
-// Close ends the conversation.
-func (c *Conn) Close() error { return c.netlink.Close() }
+// Close ends the conversation, without waiting: for several milliseconds the
+// kernel first forgets all that the namespace's last batches deleted.
+func (c *Conn) Close() { go c.netlink.Close() }
 
 // Commit has the kernel carry a batch out. The error is an *Error if the kernel
 // refused; nothing has changed then.
