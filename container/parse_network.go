@@ -21,6 +21,8 @@ func ParseNetwork(word string) (mode string, r network.Request, err error) {
 	switch {
 	case word == "none", word == "host":
 		return word, r, nil
+	case kind == "slirp4netns", kind == "pasta" && cut:
+		return "", r, fmt.Errorf("network mode %q: Loper's own networks have their own way out; use --network bridge", word)
 	case kind == "container" && rest != "" && !strings.Contains(rest, "="):
 		return word, r, nil
 	case kind == "ns" && filepath.IsAbs(rest):
@@ -48,7 +50,7 @@ func ParseNetwork(word string) (mode string, r network.Request, err error) {
 	if r.Network == "" {
 		return "", r, fmt.Errorf("invalid network %q: network name/id is not specified", word)
 	}
-	if r.Network == "default" || r.Network == "private" {
+	if r.Network == "default" || r.Network == "private" || r.Network == "pasta" {
 		r.Network = BridgeNetwork
 	}
 	if CheckName(r.Network) != nil {

@@ -39,7 +39,7 @@ func (s *Store) Default() (*Network, error) {
 // interface is chosen. An empty name is made up.
 func (s *Store) Create(spec Spec) (*Network, error) {
 	switch spec.Name {
-	case Bridge, Host, None, "default", "container", "ns":
+	case Bridge, Host, None, "default", "container", "ns", "pasta", "slirp4netns":
 		return nil, fmt.Errorf("%s is a %w and cannot be made", spec.Name, ErrPredefined)
 	}
 	return s.create(spec)

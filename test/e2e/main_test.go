@@ -135,7 +135,8 @@ type engine struct {
 	t             testing.TB
 	root, runroot string
 	home          string
-	user          *env.User // nil: the user who runs the tests
+	user          *env.User  // nil: the user who runs the tests
+	host          *env.Netns // where its commands run; nil: here
 	environ       []string
 }
 
@@ -243,7 +244,12 @@ func (e *engine) run(args ...string) result { return e.feed("", args...) }
 
 func (e *engine) feed(stdin string, args ...string) result {
 	e.t.Helper()
-	return finish(e.t, e.command(args...), stdin, args)
+	if e.host == nil {
+		return finish(e.t, e.command(args...), stdin, args)
+	}
+	var r result
+	e.host.Do(func() { r = finish(e.t, e.command(args...), stdin, args) })
+	return r
 }
 
 // measured runs a command and returns how much memory it had at most, in bytes. Between it and the tests stands a small

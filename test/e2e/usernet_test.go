@@ -1,0 +1,191 @@
+package e2e_test
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+
+	"loper.run/test/env"
+)
+
+// world is what lies behind the host of a test: its address, and a server there that tells who asked.
+const world = "198.51.100.1"
+
+// abroad is an ordinary user's engine on a host of the test's own, which has a way to the world.
+func abroad(t *testing.T, ranges bool) (e *engine, out *env.Netns) {
+	t.Helper()
+	e = asUser(t, ranges).busybox()
+	env.Need(t, "pasta")
+	env.Tun(t)
+	e.host, out = env.TestNetns(t), env.TestNetns(t)
+	if err := env.Wire(e.host, "eth0", []string{"198.51.100.2/24"}, out, "world", []string{world + "/24"}); err != nil {
+		t.Fatal(err)
+	}
+	if err := e.host.IP("route", "add", "default", "via", world); err != nil {
+		t.Fatal(err)
+	}
+	var l net.Listener
+	var err error
+	out.Do(func() { l, err = net.Listen("tcp", world+":80") })
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	go func() {
+		for c, err := l.Accept(); err == nil; c, err = l.Accept() {
+			fmt.Fprintf(c, "you are %s\n", c.RemoteAddr().(*net.TCPAddr).IP)
+			c.Close()
+		}
+	}()
+	return e, out
+}
+
+// gone checks that nothing of the user's networks is left.
+func (e *engine) gone() {
+	e.t.Helper()
+	dir := filepath.Join(e.runroot, "usernet")
+	eventually(e.t, "no "+dir, func() bool { _, err := os.Lstat(dir); return os.IsNotExist(err) })
+	out, _ := exec.Command("pgrep", "-f", "pasta .*"+dir).Output()
+	if len(out) > 0 {
+		e.t.Errorf("pasta is left: %s", out)
+	}
+}
+
+func (e *engine) pasta() int {
+	e.t.Helper()
+	text, err := os.ReadFile(filepath.Join(e.runroot, "usernet/pasta.pid"))
+	if err != nil {
+		e.t.Fatal(err)
+	}
+	pid, err := strconv.Atoi(strings.TrimSpace(string(text)))
+	if err != nil {
+		e.t.Fatal(err)
+	}
+	return pid
+}
+
+// Containers of an ordinary user find each other by name, reach the world, and leave nothing.
+func TestUserNetworks(t *testing.T) {
+	for _, ranges := range []bool{true, false} {
+		t.Run(fmt.Sprintf("ranges=%v", ranges), func(t *testing.T) {
+			e, _ := abroad(t, ranges)
+			e.must("network", "create", "web")
+			e.start("--name", "server", "--network", "web", "busybox", "sh", "-c", "echo served >/tmp/page; exec busybox httpd -f -p 8000 -h /tmp")
+			eventually(t, "the server answers by name", func() bool {
+				return strings.TrimSpace(e.run("run", "--rm", "--network", "web", "busybox", "busybox", "wget", "-qO-", "http://server:8000/page").stdout) == "served"
+			})
+			expect(t, "the world sees the host", e.must("exec", "server", "busybox", "nc", world, "80"), "you are 198.51.100.2")
+			expect(t, "ids", e.must("exec", "server", "id", "-u"), "0")
+			if out := e.must("exec", "server", "ip", "route"); !strings.Contains(out, "default via") {
+				t.Errorf("routes %q", out)
+			}
+			// The user namespace is one of the container's own.
+			own := e.must("exec", "server", "readlink", "/proc/self/ns/user")
+			if other := e.must("run", "--rm", "--network", "web", "busybox", "readlink", "/proc/self/ns/user"); own == other {
+				t.Errorf("two containers share the user namespace %s", own)
+			}
+			e.must("cp", "server:/tmp/page", e.home+"/page")
+			e.must("rm", "-f", "server")
+			e.gone()
+			e.must("network", "rm", "web")
+		})
+	}
+}
+
+// An internal network leads nowhere, and starts no pasta.
+func TestUserInternalNetwork(t *testing.T) {
+	e, _ := abroad(t, true)
+	e.must("network", "create", "--internal", "closed")
+	e.start("--name", "inside", "--network", "closed", "busybox", "sleep", "600")
+	if r := e.run("exec", "inside", "busybox", "nc", "-w", "1", world, "80"); r.code == 0 {
+		t.Errorf("reached: %v", r)
+	}
+	if _, err := os.Stat(filepath.Join(e.runroot, "usernet/pasta.pid")); err == nil {
+		t.Error("pasta runs for an internal network")
+	}
+	e.must("rm", "-f", "inside")
+	e.gone()
+	e.must("network", "rm", "closed")
+}
+
+// The next container mends what a kill left: of pasta, and of a monitor.
+func TestUserNetworkIsMended(t *testing.T) {
+	e, _ := abroad(t, true)
+	ask := func(container string) string {
+		return e.run("exec", container, "busybox", "nc", "-w", "2", world, "80").stdout
+	}
+	e.start("--name", "first", "--network", "bridge", "busybox", "sleep", "600")
+	expect(t, "before", ask("first"), "you are 198.51.100.2\n")
+	syscall.Kill(e.pasta(), syscall.SIGKILL)
+	e.start("--name", "second", "--network", "bridge", "busybox", "sleep", "600")
+	expect(t, "a new container", ask("second"), "you are 198.51.100.2\n")
+	expect(t, "the old container", ask("first"), "you are 198.51.100.2\n")
+	for _, name := range []string{"first", "second"} {
+		pid := e.inspect(name, "{{.State.Pid}}")
+		status, err := os.ReadFile("/proc/" + pid + "/status")
+		if err != nil {
+			t.Fatal(err)
+		}
+		monitor, _ := strconv.Atoi(strings.TrimSpace(strings.TrimPrefix(lineWith(string(status), "PPid:"), "PPid:")))
+		if monitor < 2 {
+			t.Fatalf("the monitor of %s: %d", name, monitor)
+		}
+		syscall.Kill(monitor, syscall.SIGKILL)
+	}
+	eventually(t, "both have ended", func() bool { return e.must("ps", "-q") == "" })
+	e.must("run", "--rm", "--network", "bridge", "busybox", "true")
+	e.must("rm", "-f", "first", "second")
+	e.gone()
+}
+
+// Twenty at once get along.
+func TestUserNetworkCrowd(t *testing.T) {
+	e, _ := abroad(t, true)
+	var all sync.WaitGroup
+	for range 20 {
+		all.Go(func() {
+			if r := e.run("run", "--rm", "--network", "bridge", "busybox", "busybox", "nc", "-w", "5", world, "80"); r.code != 0 || !strings.HasPrefix(r.stdout, "you are") {
+				t.Error(r)
+			}
+		})
+	}
+	all.Wait()
+	e.gone()
+}
+
+// Where nothing carries packets, containers have their networks all the same, and a line says what to install.
+func TestUserNetworkWithoutWayOut(t *testing.T) {
+	e, _ := abroad(t, true)
+	bin := e.directory()
+	for _, name := range []string{"newuidmap", "newgidmap"} {
+		path, err := exec.LookPath(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Symlink(path, filepath.Join(bin, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i, v := range e.environ {
+		if strings.HasPrefix(v, "PATH=") {
+			e.environ[i] = "PATH=" + bin
+		}
+	}
+	e.environ = append(e.environ, "LOPER_NET=/no/such/program")
+	r := e.run("run", "-d", "--name", "alone", "--network", "bridge", "busybox", "sleep", "600")
+	if r.code != 0 || !strings.Contains(r.stderr, "install pasta") || strings.Count(r.stderr, "\n") != 1 {
+		t.Error(r)
+	}
+	expect(t, "neighbours", e.must("run", "--rm", "--log-level", "error", "--network", "bridge", "busybox", "busybox", "nslookup", "alone"), "")
+	checkFailure(t, e.run("run", "--rm", "--network", "bridge", "-p", "8080:80", "busybox", "true"), 125, []string{"publish ports"})
+	checkFailure(t, e.run("run", "--rm", "--network", "bridge", "-p", "80:80", "busybox", "true"), 125, []string{"port 80 is below 1024", "ip_unprivileged_port_start"})
+	e.must("rm", "-f", "alone")
+	e.gone()
+}
