@@ -1,14 +1,16 @@
 package network
 
 import (
-	"crypto/rand"
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"net/netip"
 	"os"
 	"strings"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"loper.run/internal/atomicfile"
 )
@@ -79,7 +81,9 @@ func (s *Store) create(spec Spec) (*Network, error) {
 		}
 	}
 	var id [idLen / 2]byte
-	rand.Read(id[:]) // never fails
+	if err := random(id[:]); err != nil {
+		return nil, err
+	}
 	n.ID, n.Created = hex.EncodeToString(id[:]), time.Now().UTC()
 	if err := s.settle(&n, spec, all, defaults.Pools); err != nil {
 		return nil, err
@@ -155,9 +159,25 @@ func (s *Store) ula() (netip.Prefix, error) {
 		return netip.Prefix{}, err
 	}
 	b := [16]byte{0: 0xfd}
-	rand.Read(b[1:6])
+	if err := random(b[1:6]); err != nil {
+		return netip.Prefix{}, err
+	}
 	p := netip.PrefixFrom(netip.AddrFrom16(b), 48)
 	return p, atomicfile.Write(path, []byte(p.String()+"\n"), 0o600, atomicfile.Durable)
+}
+
+// random fills a few bytes by the kernel. Package crypto/rand would be linked into
+// every monitor, and tests itself at each start.
+func random(b []byte) error {
+	for {
+		n, err := unix.Getrandom(b, 0)
+		if err == nil && n < len(b) {
+			err = io.ErrUnexpectedEOF
+		}
+		if err != unix.EINTR {
+			return os.NewSyscallError("getrandom", err)
+		}
+	}
 }
 
 // freeName makes up a name as podman does.
