@@ -82,7 +82,7 @@ func (r *Resolver) learn(q *query, m []byte) bool {
 	if r.Learned == nil {
 		return p.SkipAllAnswers() == nil && p.SkipAllAuthorities() == nil && p.SkipAllAdditionals() == nil
 	}
-	answers, err := p.AllAnswers()
+	answers, err := readAnswers(&p)
 	if err != nil || p.SkipAllAuthorities() != nil || p.SkipAllAdditionals() != nil {
 		return false
 	}
@@ -90,16 +90,12 @@ func (r *Resolver) learn(q *query, m []byte) bool {
 	for range answers { // names may stand in any order, and in a ring
 		next := ""
 		for _, a := range answers {
-			if !strings.EqualFold(a.Header.Name.String(), owner) {
-				continue
-			}
-			switch body := a.Body.(type) {
-			case *dnsmessage.AResource:
-				r.Learned(string(q.name), netip.AddrFrom4(body.A), a.Header.TTL)
-			case *dnsmessage.AAAAResource:
-				r.Learned(string(q.name), netip.AddrFrom16(body.AAAA), a.Header.TTL)
-			case *dnsmessage.CNAMEResource:
-				next = body.CNAME.String()
+			switch {
+			case !strings.EqualFold(a.owner, owner):
+			case a.alias != "":
+				next = a.alias
+			default:
+				r.Learned(string(q.name), a.address, a.ttl)
 			}
 		}
 		if next == "" {
@@ -108,4 +104,50 @@ func (r *Resolver) learn(q *query, m []byte) bool {
 		owner = next
 	}
 	return true
+}
+
+// answer is a record that gives a name an address, or says what other name it
+// stands for.
+type answer struct {
+	owner   string
+	ttl     uint32
+	address netip.Addr
+	alias   string
+}
+
+// readAnswers reads those records of the answers' section. Type by type: to
+// read all that there are would link the code for each.
+func readAnswers(p *dnsmessage.Parser) (list []answer, err error) {
+	for {
+		h, err := p.AnswerHeader()
+		if err == dnsmessage.ErrSectionDone {
+			return list, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		a := answer{owner: h.Name.String(), ttl: h.TTL}
+		switch h.Type {
+		case typeA:
+			var body dnsmessage.AResource
+			body, err = p.AResource()
+			a.address = netip.AddrFrom4(body.A)
+		case typeAAAA:
+			var body dnsmessage.AAAAResource
+			body, err = p.AAAAResource()
+			a.address = netip.AddrFrom16(body.AAAA)
+		case dnsmessage.TypeCNAME:
+			var body dnsmessage.CNAMEResource
+			body, err = p.CNAMEResource()
+			a.alias = body.CNAME.String()
+		default:
+			err = p.SkipAnswer()
+		}
+		if err != nil {
+			return nil, err
+		}
+		if a.address.IsValid() || a.alias != "" {
+			list = append(list, a)
+		}
+	}
 }
