@@ -107,7 +107,7 @@ func (r *Resolver) Close() {
 func (r *Resolver) Next() time.Time {
 	var next time.Time
 	if r.fds.Pending >= 0 {
-		next = time.Now()
+		next = time.Unix(1, 0) // long ago
 	}
 	for _, q := range r.pending {
 		if next.IsZero() || q.next.Before(next) {

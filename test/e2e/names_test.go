@@ -1,9 +1,13 @@
 package e2e_test
 
 import (
+	"os/exec"
+	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"loper.run/test/env"
 )
 
 // lookUp asks for a name in a container as its C library does.
@@ -60,4 +64,106 @@ func namesOf(e *engine) {
 	expect(t, "web after its end", e.lookUp("client", "web"), "")
 	// Port 53 is the container's own.
 	expect(t, "own server", e.must("exec", "client", "sh", "-c", "nc -l -p 53 & sleep 0.2; kill $! && echo listened"), "listened")
+}
+
+// lookup is what a program against musl asks, as getent does for glibc.
+const lookup = `
+#include <netdb.h>
+#include <stdio.h>
+#include <arpa/inet.h>
+int main(int argc, char **argv) {
+	struct addrinfo hints = {.ai_socktype = SOCK_STREAM}, *r;
+	char text[64];
+	if (getaddrinfo(argv[1], 0, &hints, &r)) return 2;
+	for (; r; r = r->ai_next) {
+		if (r->ai_family == AF_INET) inet_ntop(AF_INET, &((struct sockaddr_in *)r->ai_addr)->sin_addr, text, 64);
+		else inet_ntop(AF_INET6, &((struct sockaddr_in6 *)r->ai_addr)->sin6_addr, text, 64);
+		puts(text);
+	}
+}
+`
+
+// The resolvers of glibc, musl and busybox get along with ours: names here and outside, of one address and of sixty,
+// answers that come late, and names that nobody has.
+func TestNamesForCLibraries(t *testing.T) {
+	env.Need(t, "musl-gcc")
+	e := asRoot(t).busybox()
+	debian := pushed(t, "debian:latest", env.Debian)
+	e.must("pull", "-q", debian)
+	s := newNameserver(t, "127.0.0.77")
+	dir := e.directory()
+	e.writeFile(dir+"/lookup.c", lookup, 0o644)
+	if out, err := exec.Command("musl-gcc", "-static", "-o", dir+"/lookup", dir+"/lookup.c").CombinedOutput(); err != nil {
+		t.Skipf("musl-gcc: %v: %s", err, out)
+	}
+	e.must("network", "create", "--subnet", "10.211.9.0/24", "--subnet", "fd00:211:9::/64", "--ipv6", "names-c")
+	e.must("run", "-d", "--name", "peer", "--network", "names-c", "--ip", "10.211.9.10", "--ip6", "fd00:211:9::10", "busybox", "sleep", "1000")
+	for library, c := range map[string]struct{ run, ask []string }{
+		"glibc": {[]string{debian}, []string{"getent", "ahosts"}},
+		"musl":  {[]string{"-v", dir + ":/tools:ro", "busybox"}, []string{"/tools/lookup"}},
+	} {
+		args := append([]string{"run", "-d", "--name", library, "--network", "names-c", "--dns", s.address}, c.run...)
+		e.must(append(args, "sleep", "1000")...)
+		ask := func(name string) string {
+			t.Helper()
+			r := e.run(append(append([]string{"exec", library}, c.ask...), name)...)
+			seen := map[string]bool{}
+			var list []string
+			for line := range strings.Lines(r.stdout) {
+				if a := strings.Fields(line)[0]; !seen[a] {
+					seen[a] = true
+					list = append(list, a)
+				}
+			}
+			if limit := 3 * time.Second; r.took > limit {
+				t.Errorf("%s: %s took %v", library, name, r.took)
+			}
+			slices.Sort(list)
+			return strings.Join(list, " ")
+		}
+		// The monitor replaces itself while these wait for their answers.
+		expect(t, library+": slow.test", ask("slow.test"), "192.0.2.1")
+		expect(t, library+": peer", ask("peer"), "10.211.9.10 fd00:211:9::10")
+		expect(t, library+": PEER.names-c", ask("PEER.names-c"), "10.211.9.10 fd00:211:9::10")
+		expect(t, library+": www.test", ask("www.test"), "192.0.2.1")
+		if n := len(strings.Fields(ask("big.test"))); n != 60 && (library == "glibc" || n == 0) {
+			t.Errorf("%s: big.test has %d addresses", library, n)
+		}
+		expect(t, library+": missing.test", ask("missing.test"), "")
+		s.asked()
+		expect(t, library+": nobody", ask("nobody"), "")
+		if list := s.asked(); len(list) > 0 {
+			t.Errorf("%s: went outside: %q", library, list)
+		}
+	}
+}
+
+// A real server outside: its answers come through, and its silence is one, too.
+func TestNamesFromDnsmasq(t *testing.T) {
+	env.Need(t, "dnsmasq")
+	e := asRoot(t).busybox()
+	dir := e.directory()
+	server := exec.Command("dnsmasq", "--keep-in-foreground", "--conf-file=/dev/null", "--no-resolv", "--no-hosts", "--bind-interfaces",
+		"--listen-address=127.0.0.78", "--except-interface=", "--pid-file="+dir+"/pid", "--user=root", "--cache-size=0",
+		"--address=/here.test/192.0.2.9", "--ptr-record=9.2.0.192.in-addr.arpa,here.test", "--txt-record=text.test,words")
+	if err := server.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		server.Process.Kill()
+		server.Wait()
+	})
+	e.must("run", "-d", "--name", "client", "--network", "bridge", "--dns", "127.0.0.78", "busybox", "sleep", "1000")
+	for range 50 { // until dnsmasq listens
+		if e.lookUp("client", "here.test") != "" {
+			break
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	expect(t, "here.test", e.lookUp("client", "here.test"), "192.0.2.9")
+	expect(t, "192.0.2.9", e.lookUp("client", "192.0.2.9"), "here.test")
+	expect(t, "nowhere.test", e.lookUp("client", "nowhere.test"), "")
+	if text := e.must("exec", "client", "nslookup", "-type=txt", "text.test"); !strings.Contains(text, `"words"`) {
+		t.Error(text)
+	}
 }
