@@ -94,6 +94,9 @@ func (c *Container) connectNow(r network.Request, pid int) error {
 		return err
 	}
 	if err = n.Write(c.RunDir()); err == nil {
+		err = c.prepareHost(n)
+	}
+	if err == nil {
 		err = kernel.ConnectOne(c.engine.Networks, n, e, namespace)
 	}
 	if err == nil {

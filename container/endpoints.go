@@ -58,7 +58,25 @@ func (c *Container) takeNetworks() (*network.Sandbox, error) {
 	if err := c.describe(n); err != nil {
 		return nil, err
 	}
-	return n, n.Write(c.RunDir())
+	if err := n.Write(c.RunDir()); err != nil {
+		return nil, err
+	}
+	return n, c.prepareHost(n)
+}
+
+// prepareHost has the host's rules be as the container needs them, and tells
+// what they are like. An ordinary user's networks have a host to themselves.
+func (c *Container) prepareHost(n *network.Sandbox) error {
+	if c.engine.Rootless {
+		return nil
+	}
+	notes, err := kernel.Prepare(c.engine.Networks, n)
+	if c.engine.Warn != nil {
+		for _, note := range notes {
+			c.engine.Warn(note)
+		}
+	}
+	return err
 }
 
 // requests are the container's networks, in which its host name is a name too.

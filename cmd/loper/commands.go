@@ -129,6 +129,7 @@ var commands = [...]entry{
 	{path: "network ls", build: newNetworkLs, aliases: "list"},
 	{path: "network rm", build: newNetworkRm, aliases: "remove"},
 	{path: "network prune", build: newNetworkPrune},
+	{path: "network reload", build: newNetworkReload},
 	{path: "network exists", build: newNetworkExists},
 
 	{path: "registry", build: group("Look at registries")},

@@ -152,8 +152,24 @@ func (f *Firewall) Repair() error {
 		return err
 	}
 	defer s.end()
-	if err := s.rebuild(nil); err != nil {
+	all, err := s.running()
+	if err != nil {
 		return err
+	}
+	if len(all) > 0 {
+		if err := s.rebuild(nil); err != nil {
+			return err
+		}
+	}
+	for _, sb := range all {
+		// A bridge that is gone takes these settings along; whoever makes it again
+		// calls this again.
+		if len(sb.Ports) == 0 {
+			continue
+		}
+		if err := s.published(bridged(sb)); err != nil && !errors.Is(err, unix.ENODEV) {
+			return err
+		}
 	}
 	_, err = s.accommodate(nil)
 	return err

@@ -13,6 +13,30 @@ import (
 	"loper.run/network/link"
 )
 
+// Prepare is called before a container that is on networks starts. It puts back
+// what somebody took away of the host's rules, and has the host's own firewall let
+// through what is the container's. It returns what people should know, a line each.
+func Prepare(store *network.Store, s *network.Sandbox) (notes []string, err error) {
+	return firewall.Of(store).Ensure(s)
+}
+
+// Repair makes a running container's bridges again that somebody deleted, and
+// puts its interfaces on them. RepairRules comes after the last one.
+func Repair(s *network.Sandbox) error {
+	if network.HostGone() {
+		return nil
+	}
+	return link.Repair(s)
+}
+
+// RepairRules makes the host's rules for all running containers again.
+func RepairRules(store *network.Store) error {
+	if network.HostGone() {
+		return nil
+	}
+	return firewall.Of(store).Repair()
+}
+
 // Connect connects a container that is being started, in its network namespace.
 // What it made before it failed goes with Leave.
 func Connect(store *network.Store, s *network.Sandbox, namespace *os.File) error {
