@@ -50,6 +50,9 @@ func (c *Container) gather() (*facts, error) {
 	if err := c.gatherRights(f); err != nil {
 		return nil, err
 	}
+	if err := c.checkEgress(f); err != nil {
+		return nil, err
+	}
 	if len(c.Settings.Networks) > 0 {
 		_, err := os.Stat("/proc/sys/net/ipv6")
 		f.ipv6 = err == nil

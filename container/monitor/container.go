@@ -13,7 +13,7 @@ import (
 // can let an ordinary child process stand for a container.
 type engine struct {
 	protect   func(dir string) error // the monitor's own file from the container
-	run       func(dir string, c *Config, s *stdio, names *dns.Descriptors) (pid int, err error)
+	run       func(dir string, c *Config, s *stdio, names *dns.Descriptors, g *guard) (pid int, err error)
 	exitCode  func(err error) int                  // of a run that failed
 	killAll   func(c *Config)                      // what the first process left behind
 	oomKilled func(c *Config) bool                 // before remove
@@ -38,7 +38,7 @@ func realEngine() engine {
 			}
 			return runtime.ProtectSelf(spec)
 		},
-		run: func(dir string, c *Config, s *stdio, names *dns.Descriptors) (_ int, err error) {
+		run: func(dir string, c *Config, s *stdio, names *dns.Descriptors, g *guard) (_ int, err error) {
 			o := runtime.Options{
 				Root: c.RuntimeRoot, ID: c.ID, Bundle: dir, Spec: spec, Overlay: c.Overlay,
 				Stdin: s.in, Stdout: s.out, Stderr: s.err, ConsoleSocket: s.console,
@@ -46,7 +46,7 @@ func realEngine() engine {
 			if c.space != nil {
 				o.UserParent = c.space.User
 			}
-			if o.Network, err = connect(c, names); err != nil {
+			if o.Network, err = connect(c, names, g); err != nil {
 				return 0, err
 			}
 			if ctr, err = runtime.Run(o); err != nil {

@@ -103,6 +103,8 @@ func (s *server) catchUp(c *client) bool {
 func (s *server) drain() {
 	s.drainOne(&s.out, packet.Stdout)
 	s.drainOne(&s.err, packet.Stderr)
+	s.hearRefused()
+	s.drainOne(&s.guard.told, packet.Stderr)
 }
 
 func (s *server) drainOne(src *source, kind byte) {

@@ -123,7 +123,7 @@ func (s *server) startContainer(c *Config) error {
 	if err != nil {
 		return err
 	}
-	s.pid, err = s.engine.run(s.dir, c, io, &s.names)
+	s.pid, err = s.engine.run(s.dir, c, io, &s.names, &s.guard)
 	s.started = time.Now()
 	io.closeTheirs()
 	if err != nil {

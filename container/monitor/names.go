@@ -23,6 +23,7 @@ func (s *server) openNames() {
 	}
 	s.resolver = r
 	s.watch(&source{fd: r.Fd()}, unix.EPOLLIN)
+	s.openGuard()
 }
 
 func (s *server) closeNames() {

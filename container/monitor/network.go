@@ -17,7 +17,7 @@ func (n *Networks) store() *network.Store {
 
 // connect is what gives the container its networks while it starts, and where it
 // asks for names; nil when it has none.
-func connect(c *Config, names *dns.Descriptors) (func(namespace *os.File) error, error) {
+func connect(c *Config, names *dns.Descriptors, g *guard) (func(namespace *os.File) error, error) {
 	if c.Networks == nil {
 		return nil, nil
 	}
@@ -30,7 +30,10 @@ func connect(c *Config, names *dns.Descriptors) (func(namespace *os.File) error,
 	}
 	store := c.Networks.store()
 	return func(namespace *os.File) (err error) {
-		if err = kernel.Connect(store, n, namespace); err == nil {
+		if err = g.prepare(n, namespace); err == nil {
+			err = kernel.Connect(store, n, namespace)
+		}
+		if err == nil {
 			*names, err = dns.Listen(c.RunDir, store.Dir(""), namespace)
 		}
 		if err == nil && c.space != nil && c.space.Carrier != nil {

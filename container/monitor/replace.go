@@ -86,6 +86,7 @@ func (s *server) fields() []field {
 		{"lock", &s.lock, true}, {"config", &s.configFd, true}, {"listener", &s.listener, true},
 		{"pidfd", &s.pidfd, true}, {"slave", &s.slave, true},
 		{"udp", &s.names.UDP, true}, {"tcp", &s.names.TCP, true}, {"run", &s.names.Run, true},
+		{"filter", &s.guard.filter, true}, {"refused", &s.guard.refused, true}, {"told", &s.guard.told.fd, true}, {"tell", &s.guard.tell, true},
 		{"networks", &s.names.Networks, true}, {"pending", &s.names.Pending, true},
 		{"user", &s.space.user, true}, {"net", &s.space.net, true}, {"carrier", &s.space.carrier.fd, true},
 		{"in", &s.in.fd, true}, {"out", &s.out.fd, true}, {"err", &s.err.fd, true},
@@ -102,6 +103,9 @@ func (s *server) handover() string {
 	}
 	fmt.Fprintf(&b, "started=%d size=%d driver=%s tty=%t once=%t ", s.started.UnixNano(), s.logConfig.MaxSize,
 		s.logConfig.Driver, s.tty, s.stdinOnce)
+	if s.guard.words != "" {
+		fmt.Fprintf(&b, "egress=%s ", s.guard.words)
+	}
 	for _, c := range s.clients {
 		fmt.Fprintf(&b, "client=%d,%t,%t,%t ", c.fd, c.stdin, c.removes, c.sized)
 	}
@@ -158,6 +162,8 @@ func (s *server) take(ints map[string]*int, name, value string) (err error) {
 		s.logConfig.Driver = value
 	case "tty":
 		s.tty = value == "true"
+	case "egress":
+		s.guard.words = value
 	case "once":
 		s.stdinOnce = value == "true"
 	case "client":

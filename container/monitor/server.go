@@ -32,6 +32,7 @@ type server struct {
 	tty, stdinOnce bool
 
 	names    dns.Descriptors
+	guard    guard
 	resolver *dns.Resolver // nil: the container has no names
 	asking   []int         // what goes along with names to the replacement
 
@@ -80,7 +81,7 @@ type client struct {
 func newServer(dir string, e engine) *server {
 	s := &server{
 		dir: dir, engine: e, epoll: -1, lock: -1, configFd: -1, listener: -1, pidfd: -1, slave: -1,
-		in: source{fd: -1}, out: source{fd: -1}, err: source{fd: -1}, names: dns.None, space: noSpace(),
+		in: source{fd: -1}, out: source{fd: -1}, err: source{fd: -1}, names: dns.None, space: noSpace(), guard: noGuard(),
 	}
 	s.chunk, s.input = buffer(), buffer()
 	return s
@@ -130,6 +131,7 @@ func (s *server) interests() {
 	}
 	s.watch(&s.out, read)
 	s.watch(&s.err, read)
+	s.watch(&s.guard.told, read)
 	if len(s.pending) > 0 {
 		s.watch(&s.in, unix.EPOLLOUT)
 	} else {
@@ -188,6 +190,10 @@ func (s *server) handle(fd int, events uint32) {
 		s.read(&s.err, packet.Stderr)
 	case s.in.fd:
 		s.feed()
+	case s.guard.told.fd:
+		s.read(&s.guard.told, packet.Stderr)
+	case s.guard.refused:
+		s.hearRefused()
 	case s.namesFd():
 		s.resolver.Serve()
 	case s.space.carrier.fd:

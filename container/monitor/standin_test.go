@@ -48,7 +48,7 @@ func standIn() engine {
 	pidFile := func(c *Config) string { return filepath.Join(c.RuntimeRoot, "state") }
 	return engine{
 		protect: func(string) error { return nil },
-		run: func(dir string, c *Config, s *stdio, names *dns.Descriptors) (int, error) {
+		run: func(dir string, c *Config, s *stdio, names *dns.Descriptors, _ *guard) (int, error) {
 			var argv []string
 			data, err := os.ReadFile(filepath.Join(dir, "config.json"))
 			if err != nil {

@@ -34,9 +34,9 @@ func Dial(family int) (*Conn, error) {
 }
 
 // New begins a conversation with a netlink socket that was made elsewhere, and
-// owns it from then on.
+// owns it from then on. There may have been conversations with it before.
 func New(fd int) (*Conn, error) {
-	if err := unix.Bind(fd, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err != nil {
+	if err := bind(fd); err != nil {
 		unix.Close(fd)
 		return nil, os.NewSyscallError("bind the netlink socket", err)
 	}
@@ -45,6 +45,16 @@ func New(fd int) (*Conn, error) {
 	_ = unix.SetsockoptInt(fd, unix.SOL_NETLINK, unix.NETLINK_EXT_ACK, 1)
 	_ = unix.SetsockoptInt(fd, unix.SOL_NETLINK, unix.NETLINK_GET_STRICT_CHK, 1)
 	return &Conn{fd: fd}, nil
+}
+
+// bind gives the socket an address, which it can't be given twice.
+func bind(fd int) error {
+	if own, err := unix.Getsockname(fd); err == nil {
+		if a, ok := own.(*unix.SockaddrNetlink); ok && a.Pid != 0 {
+			return nil
+		}
+	}
+	return unix.Bind(fd, &unix.SockaddrNetlink{Family: unix.AF_NETLINK})
 }
 
 // OpenIn begins a conversation about another network namespace. The caller

@@ -216,6 +216,11 @@ func (r *Resolver) ask(from client, message []byte) bool {
 	r.zone.look(&q)
 	switch {
 	case q.known:
+		for _, a := range q.addresses {
+			if r.Learned != nil {
+				r.Learned(string(q.name), a, ttl)
+			}
+		}
 		r.reply(from, r.compose(message, q))
 	case q.code != 0:
 		r.refuse(from, message, q, q.code)

@@ -19,6 +19,7 @@ const (
 
 	configCommand = 1
 	configMode    = 2
+	configQueue   = 5
 	bindGroup     = 1
 	copyPacket    = 2
 
@@ -45,6 +46,7 @@ func Listen(fd int) error {
 	for _, body := range [][]byte{
 		netlink.Append(group[:4:4], configCommand, []byte{bindGroup}),
 		netlink.Append(group[:4:4], configMode, mode),
+		netlink.Append(group[:4:4], configQueue, []byte{0, 0, 0, 1}), // each at once
 	} {
 		if _, err := c.Do(ulogSubsystem<<8|ulogConfig, 0, body); err != nil {
 			return fmt.Errorf("listen for refused packets: %w (the kernel's module is nfnetlink_log)", err)

@@ -48,6 +48,8 @@ func (r *Rules) Install(c *nft.Conn, log bool) error {
 		r.install(&b, i)
 	}
 	b.AddRule(output, "", nft.Goto(refused.Name))
+	// Who listens to which group of the link is nobody's way out, and not worth a word.
+	b.AddRule(refused, "", nft.Is(nft.NFProto, []byte{byte(nft.IP6)}), nft.Masked(nft.DAddr6, mask(linkGroups), nft.Addr(linkGroups.Addr())), nft.Drop())
 	if log {
 		b.AddRule(refused, "", nft.Limit(10, time.Second, 50), nft.LogGroup(LogGroup, "", 64))
 	}
@@ -59,6 +61,9 @@ func (r *Rules) Install(c *nft.Conn, log bool) error {
 	}
 	return nil
 }
+
+// linkGroups are the groups whose packets stay on the link.
+var linkGroups = netip.PrefixFrom(netip.AddrFrom16([16]byte{0xff, 0x02}), 16)
 
 // neighbours lets IPv6 find who has an address on the link, which IPv4 does
 // below all rules. The hop limit says that it comes from no farther.

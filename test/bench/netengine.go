@@ -53,6 +53,13 @@ func (e *netEngine) run(args ...string) contender {
 	return e.command(append(append([]string{"run"}, e.bridge...), args...)...)
 }
 
+// removeAll removes all containers.
+func (e *netEngine) removeAll() {
+	if ids, err := e.must(e.command("ps", "-aq")); err == nil && ids != "" {
+		e.must(e.command(append([]string{"rm", "-f"}, strings.Fields(ids)...)...))
+	}
+}
+
 func (e *netEngine) must(c contender) (out string, err error) {
 	c.in.Do(func() { out, err = must(c.argv, c.environ...) })
 	return out, err
@@ -125,7 +132,7 @@ func (b *bench) netLoper(string, string) (*netEngine, error) {
 	}
 	e := &netEngine{name: "loper", host: host, outside: outside, options: b.engine()}
 	e.stop = func() {
-		e.must(e.command("rm", "--force", "--all"))
+		e.removeAll()
 		e.must(e.command("network", "prune", "--force"))
 	}
 	return e, nil
@@ -178,9 +185,7 @@ func (b *bench) netDocker(archive, _ string) (*netEngine, error) {
 	}
 	e := &netEngine{name: "docker", host: host, outside: outside, options: []string{"docker", "--host", socket}, environ: []string{"DOCKER_CONFIG=" + dir}}
 	e.stop = func() {
-		if ids, err := e.must(e.command("ps", "-aq")); err == nil && ids != "" {
-			e.must(e.command(append([]string{"rm", "-f"}, strings.Fields(ids)...)...))
-		}
+		e.removeAll()
 		daemon.Process.Signal(syscall.SIGTERM)
 		daemon.Wait()
 	}

@@ -50,7 +50,7 @@ func (b *bench) hundred(e *netEngine) error {
 		}
 		took = append(took, time.Since(begun))
 	}
-	defer e.must(e.command("rm", "--force", "--all"))
+	defer e.removeAll()
 	// One start says little: five at either end do.
 	first, last := took[1:6].median(), took[95:].median()
 	b.add(row{what: "run -d with 3 ports: the 96th to 100th container on one bridge", ours: milliseconds(last), peer: "the 2nd to 6th", theirs: milliseconds(first),

