@@ -17,6 +17,7 @@ import (
 const (
 	unlisted4, unlisted6 = "198.51.100.3", "2001:db8:51::3"
 	metadata             = "169.254.169.254"
+	resolver             = "198.51.100.53"
 )
 
 var zone = map[string][]string{
@@ -32,7 +33,7 @@ func nameserver(t *testing.T, n *env.Netns, asked chan<- string) {
 	t.Helper()
 	var u net.PacketConn
 	var err error
-	n.Do(func() { u, err = net.ListenPacket("udp", outside4+":53") })
+	n.Do(func() { u, err = net.ListenPacket("udp", resolver+":53") })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -102,7 +103,7 @@ func testEgress(t *testing.T, user *env.User) {
 	host, outside := env.TestNetns(t), env.TestNetns(t)
 	env.Need(t, "nft")
 	err := env.Wire(host, "eth0", []string{host4 + "/24", host6 + "/64", "169.254.1.1/16"}, outside, "eth0",
-		[]string{outside4 + "/24", outside6 + "/64", unlisted4 + "/24", unlisted6 + "/64", metadata + "/16"})
+		[]string{outside4 + "/24", resolver + "/24", outside6 + "/64", unlisted4 + "/24", unlisted6 + "/64", metadata + "/16"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -119,7 +120,7 @@ func testEgress(t *testing.T, user *env.User) {
 	const greeting = "hello from outside"
 	run := func(name string, options ...string) {
 		t.Helper()
-		e.must(append(append([]string{"run", "-d", "--name", name, "--network", "bridge", "--dns", outside4}, options...), image, "sleep", "100000")...)
+		e.must(append(append([]string{"run", "-d", "--name", name, "--network", "bridge", "--dns", resolver}, options...), image, "sleep", "100000")...)
 	}
 	run("free")
 	run("peer")
@@ -157,7 +158,7 @@ func testEgress(t *testing.T, user *env.User) {
 		{"nc", "-w", "2", unlisted4, "7"}, {"nc", "-w", "2", unlisted6, "7"}, // raw addresses
 		{"nc", "-w", "2", "bad.example", "7"}, {"nslookup", "bad.example"}, {"nslookup", "secret.in.the.name.bad.example"}, // other names
 		{"nc", "-w", "2", "wild.example", "7"}, {"nc", "-w", "2", "good.example.bad.example", "7"},
-		{"nslookup", "bad.example", outside4}, {"nslookup", "bad.example", unlisted4}, // another resolver
+		{"nslookup", "bad.example", resolver}, {"nslookup", "bad.example", unlisted4}, // another resolver
 		{"nc", "-w", "2", unlisted4, "443"}, {"nc", "-w", "2", unlisted4, "853"}, // DNS over HTTPS and TLS
 		{"nc", "-w", "2", "rebind.wild.example", "7"}, {"nc", "-w", "2", metadata, "7"}, // a name that stands for what is near
 		{"ping", "-c", "1", "-W", "1", unlisted4}, {"ping", "-6", "-c", "1", "-W", "1", unlisted6},
@@ -193,7 +194,7 @@ func testEgress(t *testing.T, user *env.User) {
 	if out, err := e.try("run", "--rm", "--network", "container:box", "--cap-add", "NET_ADMIN", image, "true"); err == nil || !strings.Contains(out, "egress") {
 		t.Errorf("rights over the network of a container with rules: %v: %s", err, out)
 	}
-	if out, err := e.try("run", "--rm", "--egress", "300.1.2.3", image, "true"); err == nil || !strings.Contains(out, "300.1.2.3") {
+	if out, err := e.try("run", "--rm", "--network", "bridge", "--egress", "300.1.2.3", image, "true"); err == nil || !strings.Contains(out, "300.1.2.3") {
 		t.Errorf("a wrong rule: %v: %s", err, out)
 	}
 }
