@@ -142,7 +142,11 @@ func (w *work) carriers() error {
 		}
 		requests = append(requests, netlink.FindLink(p.HostInterface))
 		for _, a := range p.Addresses {
-			requests = append(requests, netlink.Neighbour(p.over.Index, a.Addr(), p.mac).Or(noIPv6...))
+			r := netlink.Neighbour(p.over.Index, a.Addr(), p.mac)
+			if a.Addr().Is6() {
+				r = r.Or(noIPv6...).Or(unix.EINVAL) // switched off on the bridge
+			}
+			requests = append(requests, r)
 		}
 	}
 	return w.host.Ask(requests)
