@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -57,7 +58,7 @@ func (d *dir) byPasta(s *Space) bool {
 
 // startCarrier starts loper-net, which is to be the way out or not.
 func (d *dir) startCarrier(s *Space, out bool) (err error) {
-	p := netcontrol.Program{Dir: d.path, Log: d.file("net.log")}
+	p := netcontrol.Program{Dir: d.path, Log: d.file(logFile)}
 	if p.Path, err = netcontrol.Find(); err != nil {
 		return err
 	}
@@ -69,6 +70,7 @@ func (d *dir) startCarrier(s *Space, out bool) (err error) {
 		return err
 	}
 	if s.Carrier, err = p.Start(s.User, s.Net); err != nil {
+		err = d.explain(err)
 		if s.NoWay != nil {
 			s.NoWay = fmt.Errorf("%w; %w", s.NoWay, err)
 		}
@@ -76,6 +78,19 @@ func (d *dir) startCarrier(s *Space, out bool) (err error) {
 	}
 	s.NoWay = nil
 	return nil
+}
+
+// logFile is where loper-net says what went wrong.
+const logFile = "net.log"
+
+// explain puts loper-net's last words in place of an error that says less.
+func (d *dir) explain(err error) error {
+	text, _ := os.ReadFile(d.file(logFile))
+	lines := strings.Split(strings.TrimSpace(string(text)), "\n")
+	if last := lines[len(lines)-1]; last != "" {
+		return errors.New(last)
+	}
+	return err
 }
 
 // endOut ends pasta. loper-net ends with its last connection.
