@@ -93,6 +93,9 @@ func (c *control) accept() (*sock.Socket, error) {
 	return sock.New(fd)
 }
 
+// user is who runs the program, which can't ask later.
+var user = uint32(os.Getuid())
+
 // own tells whether a client is a process of this user, or root's.
 func own(s *sock.Socket) bool {
 	var uid uint32
@@ -103,7 +106,7 @@ func own(s *sock.Socket) bool {
 		}
 		return err
 	})
-	return err == nil && (uid == 0 || uid == uint32(os.Getuid()))
+	return err == nil && (uid == 0 || uid == user)
 }
 
 // leave ends the program: nobody can connect from now on.
