@@ -14,11 +14,11 @@ import (
 type engine struct {
 	protect   func(dir string) error // the monitor's own file from the container
 	run       func(dir string, c *Config, s *stdio, names *dns.Descriptors, g *guard) (pid int, err error)
-	exitCode  func(err error) int                  // of a run that failed
-	killAll   func(c *Config)                      // what the first process left behind
-	oomKilled func(c *Config) bool                 // before remove
-	remove    func(c *Config) error                // cgroups, mounts and the runtime's state
-	leave     func(c *Config) (later func() error) // its networks
+	exitCode  func(err error) int   // of a run that failed
+	killAll   func(c *Config)       // what the first process left behind
+	oomKilled func(c *Config) bool  // before remove
+	remove    func(c *Config) error // cgroups, mounts and the runtime's state
+	leave     func(c *Config) error // its networks
 }
 
 func realEngine() engine {

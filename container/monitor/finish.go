@@ -33,13 +33,12 @@ func (s *server) finish() int {
 
 	s.closeNames()
 	s.engine.remove(c)
-	interfaces := s.engine.leave(c)
+	s.engine.leave(c)
 	for _, name := range []string{SocketFile, StateFile} {
 		os.Remove(filepath.Join(c.RunDir, name))
 	}
 	unix.Close(s.listener)
 	unix.Close(s.lock) // from here on the container has ended
-	interfaces()
 	s.linger()
 	s.autoRemove(c)
 	return 0

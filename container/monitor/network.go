@@ -43,18 +43,14 @@ func connect(c *Config, names *dns.Descriptors, g *guard) (func(namespace *os.Fi
 	}, nil
 }
 
-// leave gives up what the container had of networks. What it returns ends the
-// interfaces, for which nobody has to wait.
-func leave(c *Config) (later func() error) {
+// leave gives up what the container had of networks. After an error the next
+// command finds what is left.
+func leave(c *Config) error {
 	if c.Networks == nil {
-		return func() error { return nil }
+		return nil
 	}
-	later, err := kernel.LeaveSoon(c.Networks.store(), c.RunDir, c.ID)
-	if err == nil {
-		err = usernet.Leave(c.Networks.RunRoot, c.ID)
+	if err := kernel.Leave(c.Networks.store(), c.RunDir, c.ID); err != nil {
+		return err
 	}
-	if err != nil {
-		return func() error { return err } // the next command finds what is left
-	}
-	return later
+	return usernet.Leave(c.Networks.RunRoot, c.ID)
 }

@@ -165,3 +165,19 @@ func (r *Request) Forwards() bool {
 	}
 	return false
 }
+
+// RouteTo asks which way packets to an address go; Routed of the answered
+// request tells.
+func RouteTo(address netip.Addr) Request {
+	m := Route{To: netip.PrefixFrom(address, address.BitLen())}.body()
+	m[4], m[5], m[6], m[7] = 0, 0, 0, 0 // only the destination may be given
+	return Request{Message: Message{Kind: unix.RTM_GETROUTE, Body: m}, What: "find the route to " + address.String()}
+}
+
+// Routed is the answer to RouteTo.
+func (r *Request) Routed() (Route, bool) {
+	if r.Err != nil || len(r.Answers) != 1 {
+		return Route{}, false
+	}
+	return parseRoute(r.Answers[0])
+}

@@ -81,43 +81,19 @@ func TearDown(store *network.Store, n *network.Network) error {
 	return link.TearDown(n)
 }
 
-// Leave takes down what a container that has ended had of networks, and lets
-// others have it, also if that is half done or was done before.
+// Leave ends the interfaces of a container that has ended, closes its ports and
+// gives up its addresses, also if that is half done or was done before. The
+// network.json goes in between: whoever finds it takes down what it names, which
+// from then on may be somebody else's.
 func Leave(store *network.Store, runDir, container string) error {
 	s, err := network.ReadSandbox(runDir)
 	if err != nil {
 		return store.Release(container) // it had nothing of the kernel's, or nobody knows what
 	}
-	if err := interfaces(s); err != nil {
-		return err
-	}
-	return release(store, s, runDir)
-}
-
-// LeaveSoon is Leave, but that it leaves the interfaces to a function, as
-// the kernel takes its time for them. Nobody has to wait for that: their names are
-// never used again, and the kernel ends them with the container's namespace.
-func LeaveSoon(store *network.Store, runDir, container string) (later func() error, err error) {
-	s, err := network.ReadSandbox(runDir)
-	if err != nil {
-		return func() error { return nil }, store.Release(container)
-	}
-	return func() error { return interfaces(s) }, release(store, s, runDir)
-}
-
-// interfaces ends a container's interfaces, where there is a place for them.
-func interfaces(s *network.Sandbox) error {
-	if network.HostGone() {
-		return nil
-	}
-	return link.Disconnect(s)
-}
-
-// release closes the ports and gives up the addresses. The network.json goes in
-// between: whoever finds it takes down what it names, which from then on may be
-// somebody else's.
-func release(store *network.Store, s *network.Sandbox, runDir string) error {
 	if !network.HostGone() {
+		if err := link.Disconnect(s); err != nil {
+			return err
+		}
 		if err := firewall.Of(store).Detach(s); err != nil {
 			return err
 		}

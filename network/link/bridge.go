@@ -120,6 +120,9 @@ func settleBridge(host *netlink.Conn, p *place) error {
 	if err := adopt(host, p); err != nil {
 		return err
 	}
+	if err := awaitLocal(host, p.gateways()); err != nil {
+		return err
+	}
 	return host.Ask([]netlink.Request{netlink.Set(netlink.Settings{Index: index, Alias: mark(p.Endpoint)})})
 }
 

@@ -93,7 +93,15 @@ func (w *work) addresses() error {
 	if err := w.inside.Ask(requests); err != nil {
 		return err
 	}
-	return w.carriers()
+	if err := w.carriers(); err != nil {
+		return err
+	}
+	for i := range w.places {
+		if err := awaitLocal(w.inside, w.places[i].Addresses); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // newAddress gives an interface an address. It is nobody else's, which the
@@ -130,9 +138,10 @@ func newRoute(r netlink.Route) netlink.Request {
 	return netlink.NewRoute(r)
 }
 
-// carriers has the kernel look now at what it would look at soon: whether the
-// bridges' new ports have carriers. Before that they lose packets. And the host
-// knows the containers without asking, whoever had their addresses before.
+// carriers has the kernel look now at what it would look at soon: whether new
+// ports, and with them a new bridge, have carriers. Before that they lose packets.
+// And the host knows the containers without asking, whoever had their addresses
+// before.
 func (w *work) carriers() error {
 	var requests []netlink.Request
 	for i := range w.places {
@@ -140,7 +149,7 @@ func (w *work) carriers() error {
 		if p.outer == 0 {
 			continue
 		}
-		requests = append(requests, netlink.FindLink(p.HostInterface))
+		requests = append(requests, netlink.FindLink(p.HostInterface), netlink.FindLink(p.Link))
 		for _, a := range p.Addresses {
 			r := netlink.Neighbour(p.over.Index, a.Addr(), p.mac)
 			if a.Addr().Is6() {

@@ -2,6 +2,7 @@ package link_test
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -16,6 +17,8 @@ import (
 	"loper.run/network"
 	"loper.run/network/link"
 	"loper.run/test/env"
+
+	"golang.org/x/sys/unix"
 )
 
 // host is a namespace that is the host for a test.
@@ -218,7 +221,10 @@ func TestConnect(t *testing.T) {
 		t.Error("the host's end is still up")
 	}
 	inA.Close()
-	for i := 0; interfaces(t, h)["lv000000020001"].Ifname != ""; i++ {
+	for i := 0; ; i++ {
+		if _, err := linkOf(h, "lv000000020001"); errors.Is(err, unix.ENODEV) {
+			break
+		}
 		if time.Sleep(10 * time.Millisecond); i == 300 {
 			t.Fatal("the host's end is still there")
 		}
