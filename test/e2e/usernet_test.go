@@ -47,6 +47,43 @@ func abroad(t *testing.T, ranges bool) (e *engine, out *env.Netns) {
 	return e, out
 }
 
+// carrier builds loper-net beside loper, unless it is there.
+var carrier = sync.OnceValue(func() error {
+	if _, err := os.Stat(filepath.Join(programs, "loper-net")); err == nil {
+		return nil
+	}
+	return env.BuildNet(programs)
+})
+
+// without leaves a program out of the engine's PATH.
+func (e *engine) without(hidden string) {
+	e.t.Helper()
+	bin := e.directory()
+	for _, name := range []string{"newuidmap", "newgidmap", "pasta"} {
+		if path, err := exec.LookPath(name); err == nil && name != hidden {
+			if err := os.Symlink(path, filepath.Join(bin, name)); err != nil {
+				e.t.Fatal(err)
+			}
+		}
+	}
+	for i, v := range e.environ {
+		if strings.HasPrefix(v, "PATH=") {
+			e.environ[i] = "PATH=" + bin
+		}
+	}
+}
+
+// ask fetches a page over TCP, from a namespace.
+func ask(from *env.Netns, url string) (string, error) {
+	var text string
+	var err error
+	from.Do(func() {
+		out, e := exec.Command("busybox", "timeout", "5", "busybox", "wget", "-qO-", url).CombinedOutput()
+		text, err = string(out), e
+	})
+	return text, err
+}
+
 // gone checks that nothing of the user's networks is left.
 func (e *engine) gone() {
 	e.t.Helper()
@@ -162,21 +199,7 @@ func TestUserNetworkCrowd(t *testing.T) {
 // Where nothing carries packets, containers have their networks all the same, and a line says what to install.
 func TestUserNetworkWithoutWayOut(t *testing.T) {
 	e, _ := abroad(t, true)
-	bin := e.directory()
-	for _, name := range []string{"newuidmap", "newgidmap"} {
-		path, err := exec.LookPath(name)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := os.Symlink(path, filepath.Join(bin, name)); err != nil {
-			t.Fatal(err)
-		}
-	}
-	for i, v := range e.environ {
-		if strings.HasPrefix(v, "PATH=") {
-			e.environ[i] = "PATH=" + bin
-		}
-	}
+	e.without("pasta")
 	e.environ = append(e.environ, "LOPER_NET=/no/such/program")
 	r := e.run("run", "-d", "--name", "alone", "--network", "bridge", "busybox", "sleep", "600")
 	if r.code != 0 || !strings.Contains(r.stderr, "install pasta") || strings.Count(r.stderr, "\n") != 1 {
@@ -189,4 +212,71 @@ func TestUserNetworkWithoutWayOut(t *testing.T) {
 	checkFailure(t, e.run("run", "--rm", "--network", "bridge", "-p", "80:80", "busybox", "true"), 125, []string{"port 80 is below 1024", "ip_unprivileged_port_start"})
 	e.must("rm", "-f", "alone")
 	e.gone()
+}
+
+// Ports of an ordinary user's containers are reached from the world, with its address, and from the host itself, by IPv4
+// and IPv6, whatever carries packets out.
+func TestUserPorts(t *testing.T) {
+	for _, way := range []string{"pasta", "loper-net"} {
+		t.Run(way, func(t *testing.T) {
+			if err := carrier(); err != nil {
+				t.Fatal(err)
+			}
+			e, out := abroad(t, true)
+			for _, n := range []struct {
+				ns      *env.Netns
+				address string
+				name    string
+			}{{e.host, "2001:db8::2/64", "eth0"}, {out, "2001:db8::1/64", "world"}} {
+				if err := n.ns.IP("address", "add", n.address, "dev", n.name, "nodad"); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if way != "pasta" {
+				e.without("pasta")
+			}
+			e.start("--name", "web", "--network", "bridge", "-p", "8080:80", "-p", "127.0.0.1:8081:80", "busybox", "sh", "-c",
+				"echo page >/tmp/page; exec busybox httpd -f -v -p 80 -h /tmp")
+			expect(t, "the way out", e.must("exec", "web", "busybox", "timeout", "5", "busybox", "wget", "-qO-", "http://"+world), "you are 198.51.100.2")
+			served := func(from *env.Netns, url, client string) {
+				t.Helper()
+				if text, err := ask(from, url); err != nil || text != "page\n" {
+					t.Errorf("%s: %q, %v", url, text, err)
+					return
+				}
+				r := e.run("logs", "web")
+				lines := strings.Split(strings.TrimSpace(r.stdout+r.stderr), "\n")
+				if last := lines[len(lines)-1]; !strings.Contains(last, client) {
+					t.Errorf("%s: the container saw %q, want %s", url, last, client)
+				}
+			}
+			served(out, "http://198.51.100.2:8080/page", world+"]")
+			served(out, "http://[2001:db8::2]:8080/page", "[2001:db8::1]")
+			gateway := e.inspect("web", "{{range .NetworkSettings.Networks}}{{.Gateway}}{{end}}")
+			served(e.host, "http://127.0.0.1:8080/page", gateway+"]")
+			served(e.host, "http://127.0.0.1:8081/page", gateway+"]")
+			if text, err := ask(out, "http://198.51.100.2:8081/page"); err == nil {
+				t.Errorf("a port of the host's loopback answered the world: %q", text)
+			}
+			checkFailure(t, e.run("run", "--rm", "--network", "bridge", "-p", "8080:80", "busybox", "true"), 125, []string{"8080"})
+
+			// Whoever ends loper-net breaks what is open; the ports come back by themselves.
+			pids, err := exec.Command("pgrep", "-f", "^"+filepath.Join(programs, "loper-net")).Output()
+			if err != nil || len(strings.Fields(string(pids))) != 1 {
+				t.Fatalf("loper-net: %q, %v", pids, err)
+			}
+			pid, _ := strconv.Atoi(strings.TrimSpace(string(pids)))
+			syscall.Kill(pid, syscall.SIGKILL)
+			eventually(t, "the port is back", func() bool {
+				text, _ := ask(out, "http://198.51.100.2:8080/page")
+				return text == "page\n"
+			})
+			expect(t, "the way out again", e.must("exec", "web", "busybox", "timeout", "5", "busybox", "wget", "-qO-", "http://"+world), "you are 198.51.100.2")
+			e.must("rm", "-f", "web")
+			e.gone()
+			eventually(t, "loper-net has ended", func() bool {
+				return exec.Command("pgrep", "-f", "^"+filepath.Join(programs, "loper-net")).Run() != nil
+			})
+		})
+	}
 }
