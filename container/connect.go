@@ -97,6 +97,9 @@ func (c *Container) connectNow(r network.Request, pid int) error {
 		err = c.prepareHost(n)
 	}
 	if err == nil {
+		err = c.supplySpace(n)
+	}
+	if err == nil {
 		err = kernel.ConnectOne(c.engine.Networks, n, e, namespace)
 	}
 	if err == nil {

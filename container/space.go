@@ -41,8 +41,29 @@ func (c *Container) enterSpace(n *network.Sandbox) (*usernet.Space, error) {
 		return nil, err
 	}
 	s.Use()
-	if s.NoWay != nil && c.engine.Warn != nil {
-		c.engine.Warn(s.NoWay.Error())
-	}
+	c.engine.missing(s)
 	return s, nil
+}
+
+// supplySpace makes a way out for a container that runs without one and now has
+// a network that leads there. loper-net stays if another container needs it too;
+// pasta stays in any case.
+func (c *Container) supplySpace(n *network.Sandbox) error {
+	if !c.engine.Rootless {
+		return nil
+	}
+	s, err := usernet.Supply(c.engine.RunRoot, usernet.Needs{Out: usernet.NeedsOf(n).Out})
+	if err != nil {
+		return err
+	}
+	c.engine.missing(s)
+	s.Close()
+	return nil
+}
+
+// missing tells what an ordinary user's networks lack.
+func (e *Engine) missing(s *usernet.Space) {
+	if s.NoWay != nil && e.Warn != nil {
+		e.Warn(s.NoWay.Error())
+	}
 }

@@ -80,6 +80,24 @@ func Enter(runRoot, container string, needs Needs) (s *Space, err error) {
 	return s, nil
 }
 
+// Supply gives the namespaces, which are there, what a running container needs
+// from now on.
+func Supply(runRoot string, needs Needs) (s *Space, err error) {
+	d, err := lockDir(runRoot, false)
+	if err != nil {
+		return nil, err
+	}
+	defer d.lock.Close()
+	if s, err = d.find(true); err != nil {
+		return nil, err
+	}
+	if err = d.carry(s, needs); err != nil {
+		s.Close()
+		return nil, err
+	}
+	return s, nil
+}
+
 // Find opens the user's namespaces, ErrNone: there are none. It waits for nobody.
 func Find(runRoot string) (*Space, error) {
 	d := dir{path: filepath.Join(runRoot, dirName)}

@@ -146,9 +146,17 @@ func TestUserInternalNetwork(t *testing.T) {
 	if _, err := os.Stat(filepath.Join(e.runroot, "usernet/pasta.pid")); err == nil {
 		t.Error("pasta runs for an internal network")
 	}
+	// Once it is connected to another network, it has a way out.
+	e.must("network", "create", "open")
+	e.must("network", "connect", "open", "inside")
+	expect(t, "the world", e.must("exec", "inside", "busybox", "timeout", "5", "busybox", "wget", "-qO-", "http://"+world), "you are 198.51.100.2")
+	e.must("network", "disconnect", "open", "inside")
+	if r := e.run("exec", "inside", "busybox", "timeout", "1", "busybox", "wget", "-qO-", "http://"+world); r.code == 0 {
+		t.Errorf("reached: %v", r)
+	}
 	e.must("rm", "-f", "inside")
 	e.gone()
-	e.must("network", "rm", "closed")
+	e.must("network", "rm", "closed", "open")
 }
 
 // The next container mends what a kill left: of pasta, and of a monitor.
