@@ -25,6 +25,7 @@ type control struct {
 	ports         *ports.Table
 	log           io.Writer
 	listener      *sock.Socket
+	uid           uint32 // of this user
 
 	mu      sync.Mutex
 	clients int
@@ -39,6 +40,7 @@ func (c *control) listen(fd int) (err error) {
 	unix.CloseOnExec(fd)
 	unix.CloseOnExec(netcontrol.UserNamespace)
 	unix.CloseOnExec(netcontrol.NetworkNamespace)
+	c.uid = uint32(os.Getuid()) // not asked for later: by then it may not be
 	c.listener, err = sock.New(fd)
 	return err
 }
@@ -66,7 +68,7 @@ func (c *control) serve() error {
 			}
 			return fmt.Errorf("accept: %w", err)
 		}
-		if c.over || c.clients >= maxClients || !own(s) {
+		if c.over || c.clients >= maxClients || !c.own(s) {
 			c.mu.Unlock()
 			s.Close()
 			continue
@@ -93,11 +95,8 @@ func (c *control) accept() (*sock.Socket, error) {
 	return sock.New(fd)
 }
 
-// user is who runs the program, which can't ask later.
-var user = uint32(os.Getuid())
-
 // own tells whether a client is a process of this user, or root's.
-func own(s *sock.Socket) bool {
+func (c *control) own(s *sock.Socket) bool {
 	var uid uint32
 	err := s.Now(func(fd int) error {
 		peer, err := unix.GetsockoptUcred(fd, unix.SOL_SOCKET, unix.SO_PEERCRED)
@@ -106,7 +105,7 @@ func own(s *sock.Socket) bool {
 		}
 		return err
 	})
-	return err == nil && (uid == 0 || uid == user)
+	return err == nil && (uid == 0 || uid == c.uid)
 }
 
 // leave ends the program: nobody can connect from now on.

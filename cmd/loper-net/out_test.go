@@ -8,6 +8,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"net"
+	"os"
 	"os/exec"
 	"strings"
 	"sync"
@@ -310,4 +311,89 @@ func TestOutPing(t *testing.T) {
 	if out, err := ping("-c", "1", "-W", "1", "127.0.0.2"); err != nil { // the container's own
 		t.Errorf("%v\n%s", err, out)
 	}
+}
+
+// However many flows there are, old ones make room and memory stays.
+func TestOutManyFlows(t *testing.T) {
+	w := newWorld(t, wayOut())
+	var l net.PacketConn
+	var err error
+	w.peer.Do(func() { l, err = net.ListenPacket("udp", peerAddress+":9000") })
+	must(t, err)
+	defer l.Close()
+	go func() {
+		room := make([]byte, 2048)
+		for {
+			n, from, err := l.ReadFrom(room)
+			if err != nil {
+				return
+			}
+			l.WriteTo(room[:n], from)
+		}
+	}()
+	before := w.resident()
+	w.container.Do(func() {
+		for i := range 12000 { // each from a port of its own: 3 times as many as there may be
+			fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_DGRAM, 0)
+			must(t, err)
+			syscall.Bind(fd, &syscall.SockaddrInet4{Port: 20000 + i})
+			syscall.Sendto(fd, []byte("x"), 0, &syscall.SockaddrInet4{Port: 9000, Addr: [4]byte{192, 0, 2, 2}})
+			syscall.Close(fd)
+		}
+	})
+	files, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", w.client.Hello.PID))
+	must(t, err)
+	if len(files) > 4096+100 {
+		t.Errorf("%d descriptors", len(files))
+	}
+	after := w.resident()
+	t.Logf("%d descriptors, from %d to %d kB", len(files), before, after)
+	if after > 150<<10 {
+		t.Errorf("%d kB", after)
+	}
+	c, err := dial(w.container, "udp", peerAddress+":9000")
+	must(t, err)
+	defer c.Close()
+	c.SetReadDeadline(time.Now().Add(3 * time.Second))
+	c.Write([]byte("still there"))
+	if n, err := c.Read(make([]byte, 100)); n != 11 || err != nil {
+		t.Errorf("%d bytes, %v", n, err)
+	}
+}
+
+// Connections whose other side reads nothing hold little.
+func TestOutStuckConnections(t *testing.T) {
+	w := newWorld(t, wayOut())
+	l := listen(t, w.peer, peerAddress+":0")
+	go func() {
+		for {
+			if _, err := l.Accept(); err != nil {
+				return
+			}
+		}
+	}()
+	chunk := make([]byte, 1<<20)
+	for range 100 {
+		c, err := dial(w.container, "tcp", l.Addr().String())
+		must(t, err)
+		defer c.Close()
+		c.SetWriteDeadline(time.Now().Add(20 * time.Millisecond))
+		for err == nil {
+			_, err = c.Write(chunk)
+		}
+	}
+	t.Logf("%d kB", w.resident())
+	if w.resident() > 600<<10 {
+		t.Errorf("%d kB", w.resident())
+	}
+}
+
+// resident is how much memory loper-net has, in kB.
+func (w *world) resident() (kB int) {
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", w.client.Hello.PID))
+	must(w.t, err)
+	for line := range strings.Lines(string(status)) {
+		fmt.Sscanf(line, "VmRSS: %d", &kB)
+	}
+	return kB
 }

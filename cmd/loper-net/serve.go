@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"os"
+	"runtime"
 	"runtime/debug"
 	"time"
 
@@ -26,6 +27,9 @@ const (
 // maxMemory is where the heap is collected hard, in bytes.
 const maxMemory = 1 << 30
 
+// maxProcessors is how many carry packets at a time.
+const maxProcessors = 4
+
 // settings are the command line.
 type settings struct {
 	inside.Settings
@@ -38,6 +42,8 @@ func serve(s settings) error {
 		return err
 	}
 	debug.SetMemoryLimit(maxMemory)
+	// Who sends and who receives needs processors too, and a packet that is handed from one to the next comes late.
+	runtime.GOMAXPROCS(min(max(runtime.NumCPU()/2, 1), maxProcessors))
 	files := int64(raiseFiles())
 	user, network := os.NewFile(netcontrol.UserNamespace, "user namespace"), os.NewFile(netcontrol.NetworkNamespace, "network namespace")
 	c := &control{user: user, network: network, log: os.Stderr}

@@ -20,6 +20,19 @@ import (
 var programs string
 
 func TestMain(m *testing.M) {
+	role := func() error { return nil }
+	if dir := os.Getenv(asUser); dir != "" {
+		role = func() error { return userMain(dir) }
+	} else if os.Getenv(innerEnv) != "" {
+		role = innerMain
+	}
+	if os.Getenv(asUser)+os.Getenv(innerEnv) != "" {
+		if err := role(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
 	code := func() int {
 		var err error
 		if programs, err = os.MkdirTemp("", "loper-net-"); err != nil {

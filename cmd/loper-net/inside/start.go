@@ -85,7 +85,7 @@ func enter(user, network, socket *os.File) error {
 		launch.Op{Call: launch.Setresgid, Args: zero, Text: "become group 0 of the user namespace"},
 		launch.Op{Call: launch.Setresuid, Args: zero, Text: "become user 0 of the user namespace"},
 		launch.Op{Call: launch.Dup3, Args: []launch.Arg{launch.Input("socket"), launch.Int(socketFD), launch.Int(0)}, Text: "take the socket", Accept: []launch.Accept{{Errno: unix.EINVAL}}},
-		launch.Op{Call: launch.Execve, Args: []launch.Arg{launch.String("/proc/self/exe"), launch.Strings([]string{Name}), launch.Strings(nil)}, Text: "execute " + Name},
+		launch.Op{Call: launch.Execve, Args: []launch.Arg{launch.String("/proc/self/exe"), launch.Strings([]string{Name}), launch.Strings([]string{"GOMAXPROCS=1"})}, Text: "execute " + Name},
 	)
 	c, err := launch.Start(program, launch.Files{"user": user, "network": network, "socket": socket}, nil)
 	if err != nil {

@@ -124,10 +124,10 @@ func (w *Way) newFlow(key flowKey) (*flow, error) {
 func (w *Way) send(f *flow, data []byte) {
 	f.used.Store(time.Now().UnixNano())
 	err := f.sock.Now(func(fd int) error {
-		err := unix.Send(fd, data, unix.MSG_NOSIGNAL)
+		_, err := sock.Send(fd, data)
 		if err == unix.ECONNREFUSED { // of the packet before
 			w.unreachable(unix.ECONNREFUSED, f.key, 0)
-			err = unix.Send(fd, data, unix.MSG_NOSIGNAL)
+			_, err = sock.Send(fd, data)
 		}
 		return err
 	})
@@ -153,7 +153,7 @@ func (w *Way) answers(f *flow) {
 		var n int
 		err := f.sock.In(func(fd int) (err error) {
 			data = room.Get().(*[maxPacket]byte)
-			if n, err = unix.Read(fd, data[:]); err != nil {
+			if n, err = sock.Read(fd, data[:]); err != nil {
 				room.Put(data)
 			}
 			return err

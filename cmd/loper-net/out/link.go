@@ -7,6 +7,8 @@ import (
 	"sync/atomic"
 	"syscall"
 
+	"loper.run/cmd/loper-net/sock"
+
 	"gvisor.dev/gvisor/pkg/buffer"
 	"gvisor.dev/gvisor/pkg/tcpip"
 	"gvisor.dev/gvisor/pkg/tcpip/header"
@@ -60,14 +62,16 @@ func (l *link) run() error {
 	defer close(l.ended)
 	var head [vnetSize]byte
 	var room *buffer.View
+	var parts sock.Vector
 	for {
 		if room == nil {
 			room = buffer.NewViewSize(buffer.MaxChunkSize)
+			parts = parts[:0].Append(head[:]).Append(room.AsSlice())
 		}
 		var n int
 		var err error
 		over := l.raw.Read(func(fd uintptr) bool {
-			n, err = unix.Readv(int(fd), [][]byte{head[:], room.AsSlice()})
+			n, err = parts.Readv(int(fd))
 			return err != unix.EAGAIN && err != unix.EINTR
 		})
 		switch {
@@ -135,10 +139,12 @@ func (l *link) write(p *stack.PacketBuffer) error {
 			binary.NativeEndian.PutUint16(head[4:], o.MSS)
 		}
 	}
-	parts := append(make([][]byte, 0, 8), head[:])
-	parts = append(parts, p.AsSlices()...)
+	parts := make(sock.Vector, 0, 8).Append(head[:])
+	for _, part := range p.AsSlices() {
+		parts = parts.Append(part)
+	}
 	for {
-		if _, err := unix.Writev(l.fd, parts); err != unix.EINTR && err != unix.EAGAIN {
+		if _, err := parts.Writev(l.fd); err != unix.EINTR && err != unix.EAGAIN {
 			return err
 		}
 	}

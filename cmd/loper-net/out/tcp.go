@@ -183,7 +183,7 @@ func (w *writer) Write(p []byte) (n int, _ error) {
 	w.err = w.host.Now(func(fd int) (err error) {
 		for n < len(p) && err == nil {
 			var m int
-			if m, err = unix.SendmsgN(fd, p[n:], nil, nil, unix.MSG_NOSIGNAL); err == unix.EINTR {
+			if m, err = sock.Send(fd, p[n:]); err == unix.EINTR {
 				err = nil
 			}
 			n += max(m, 0)
@@ -198,16 +198,16 @@ func (c *connection) download() error {
 	entry, writable := waiter.NewChannelEntry(waiter.WritableEvents | waiter.EventHUp | waiter.EventErr)
 	c.queue.EventRegister(&entry)
 	defer c.queue.EventUnregister(&entry)
+	from := reader{host: c.host}
 	for {
-		from := reader{host: c.host}
 		if err := from.wait(); err != nil {
 			return err
 		}
-		if from.left == 0 {
+		if from.Len() == 0 {
 			c.end.Shutdown(tcpip.ShutdownWrite)
 			return nil
 		}
-		for {
+		for from.Len() > 0 {
 			_, err := c.end.Write(&from, tcpip.WriteOptions{})
 			if _, full := err.(*tcpip.ErrWouldBlock); full {
 				<-writable
@@ -219,44 +219,50 @@ func (c *connection) download() error {
 			if err != nil {
 				return unix.EPIPE
 			}
-			break
 		}
 	}
 }
 
+// little is what is read before it is asked how much there is, in bytes: most of what is not a stream has room in it.
+const little = 2 << 10
+
 // reader is what has come to a socket. It says beforehand how much that is: the stack takes as much as it has room for.
 type reader struct {
-	host *sock.Socket
-	left int
-	err  error
+	host  *sock.Socket
+	first [little]byte
+	ready []byte // of first
+	left  int    // in the socket
+	err   error
 }
 
-// wait waits for something; when nothing is left then, the other side has ended.
+// wait waits for something; when there is nothing then, the other side has ended.
 func (r *reader) wait() error {
-	var peek [1]byte
-	return r.host.In(func(fd int) (err error) {
-		if r.left, err = unix.IoctlGetInt(fd, unix.TIOCINQ); err != nil || r.left > 0 {
+	return r.host.In(func(fd int) error {
+		n, err := sock.Read(fd, r.first[:])
+		if err != nil {
 			return err
 		}
-		n, _, err := unix.Recvfrom(fd, peek[:], unix.MSG_PEEK)
-		if err == nil && n > 0 { // came just now
-			r.left = n
+		r.ready = r.first[:n]
+		if n == little {
+			r.left, err = unix.IoctlGetInt(fd, unix.TIOCINQ)
 		}
 		return err
 	})
 }
 
 // Len implements tcpip.Payloader.
-func (r *reader) Len() int { return r.left }
+func (r *reader) Len() int { return len(r.ready) + r.left }
 
 func (r *reader) Read(p []byte) (n int, err error) {
-	if len(p) == 0 {
-		return 0, nil
+	n = copy(p, r.ready)
+	r.ready = r.ready[n:]
+	if n > 0 || len(p) == 0 || r.left == 0 {
+		return n, nil
 	}
 	err = r.host.Now(func(fd int) (err error) {
-		n, err = unix.Read(fd, p)
+		n, err = sock.Read(fd, p[:min(len(p), r.left)])
 		for err == unix.EINTR {
-			n, err = unix.Read(fd, p)
+			n, err = sock.Read(fd, p[:min(len(p), r.left)])
 		}
 		return err
 	})

@@ -72,7 +72,7 @@ func (d *datagrams) serve() {
 		c.to, c.link = destination(control[:oob])
 		if f := d.flow(c); f != nil {
 			f.used.Store(time.Now().UnixNano())
-			_ = f.sock.Now(func(fd int) error { return unix.Send(fd, data[:n], unix.MSG_NOSIGNAL) })
+			_ = f.sock.Now(func(fd int) error { _, err := sock.Send(fd, data[:n]); return err })
 		}
 	}
 }
@@ -133,7 +133,7 @@ func (d *datagrams) answers(f *flow) {
 		err := f.sock.In(func(fd int) error {
 			data := room.Get().(*[1<<16 - 1]byte)
 			defer room.Put(data)
-			n, err := unix.Read(fd, data[:])
+			n, err := sock.Read(fd, data[:])
 			if err == nil {
 				d.answer(f.client, data[:n])
 			}

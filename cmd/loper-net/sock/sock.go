@@ -96,7 +96,7 @@ func ready(events int16) func(fd int) error {
 // Read reads, and waits if it must.
 func (s *Socket) Read(p []byte) (n int, err error) {
 	err = s.In(func(fd int) (err error) {
-		n, err = unix.Read(fd, p)
+		n, err = Read(fd, p)
 		return err
 	})
 	if err == nil && n == 0 && len(p) > 0 {
