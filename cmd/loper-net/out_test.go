@@ -354,9 +354,15 @@ func TestOutManyFlows(t *testing.T) {
 	c, err := dial(w.container, "udp", peerAddress+":9000")
 	must(t, err)
 	defer c.Close()
-	c.SetReadDeadline(time.Now().Add(3 * time.Second))
-	c.Write([]byte("still there"))
-	if n, err := c.Read(make([]byte, 100)); n != 11 || err != nil {
+	n := 0
+	for range 20 { // the peer may still be busy, and lose some
+		c.SetReadDeadline(time.Now().Add(300 * time.Millisecond))
+		c.Write([]byte("still there"))
+		if n, err = c.Read(make([]byte, 100)); err == nil {
+			break
+		}
+	}
+	if n != 11 || err != nil {
 		t.Errorf("%d bytes, %v", n, err)
 	}
 }
