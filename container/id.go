@@ -3,14 +3,21 @@ package container
 import (
 	"crypto/rand"
 	"encoding/hex"
+	"strings"
 )
 
 const idLen = 64
 
+// newID makes an id whose beginning, which is the container's host name unless
+// it is given one, is no number: C libraries take that for an address.
 func newID() string {
-	var b [idLen / 2]byte
-	rand.Read(b[:]) // never fails: the program ends when the kernel has no randomness
-	return hex.EncodeToString(b[:])
+	for {
+		var b [idLen / 2]byte
+		rand.Read(b[:]) // never fails: the program ends when the kernel has no randomness
+		if id := hex.EncodeToString(b[:]); strings.ContainsAny(id[:12], "abcdef") {
+			return id
+		}
+	}
 }
 
 // isID reports whether s is a whole id. Only such strings become part of a path.

@@ -146,3 +146,12 @@ func TestLookUpUser(t *testing.T) {
 		}
 	}
 }
+
+// One id in 280 would begin with twelve digits, and be a host name that nobody finds.
+func TestNewIDIsNoNumber(t *testing.T) {
+	for range 5000 {
+		if id := newID(); !isID(id) || strings.Trim(id[:12], "0123456789") == "" {
+			t.Fatal(id)
+		}
+	}
+}

@@ -16,7 +16,7 @@ const (
 	maxQuery = 1024
 	// maxPacket is more than any message has, so that longer ones are seen.
 	maxPacket = 64 << 10
-	// atOnce is how much is read of one socket before the others' turn.
+	// atOnce is how much is read of a server before the others' turn.
 	atOnce = 16
 	// Each question leaves some hundred bytes of garbage, which nobody collects.
 	wornAtRest, worn = 500, 5000
@@ -131,18 +131,15 @@ func (r *Resolver) Worn(atRest bool) bool {
 	return r.questions >= worn || atRest && r.questions >= wornAtRest
 }
 
-// Serve does what there is to do, and does not wait.
+// Serve does one thing that there is to do, and what is due. It does not wait.
 func (r *Resolver) Serve() {
 	if r.fds.Pending >= 0 {
 		r.resume()
 	}
 	// One by one: what is closed on the way must not be taken for what gets
-	// its number next.
+	// its number next, and mostly there is no second.
 	var event [1]unix.EpollEvent
-	for range atOnce {
-		if n, err := unix.EpollWait(r.epoll, event[:], 0); n <= 0 || err != nil {
-			break
-		}
+	if n, err := unix.EpollWait(r.epoll, event[:], 0); n > 0 && err == nil {
 		r.handle(int(event[0].Fd), event[0].Events)
 	}
 	r.expire(time.Now())
@@ -182,19 +179,14 @@ func (r *Resolver) rewatch(fd int, events uint32) {
 	unix.EpollCtl(r.epoll, unix.EPOLL_CTL_MOD, fd, &unix.EpollEvent{Events: events, Fd: int32(fd)})
 }
 
-// receive takes questions that came by UDP.
+// receive takes a question that came by UDP.
 func (r *Resolver) receive() {
-	for range atOnce {
-		n, from, err := unix.Recvfrom(r.fds.UDP, r.buf[:maxQuery+1], unix.MSG_DONTWAIT)
-		if err == unix.EINTR || err == unix.ECONNREFUSED {
-			continue // the second is of an answer to somebody who did not wait for it
-		}
-		if err != nil {
-			return
-		}
-		if peer, ok := from.(*unix.SockaddrInet4); ok && n <= maxQuery {
-			r.ask(client{peer: *peer}, r.buf[:n])
-		}
+	n, from, err := unix.Recvfrom(r.fds.UDP, r.buf[:maxQuery+1], unix.MSG_DONTWAIT)
+	if err != nil {
+		return
+	}
+	if peer, ok := from.(*unix.SockaddrInet4); ok && n <= maxQuery {
+		r.ask(client{peer: *peer}, r.buf[:n])
 	}
 }
 

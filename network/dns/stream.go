@@ -25,21 +25,16 @@ type conn struct {
 	ended   bool // sends no more
 }
 
-// accept takes clients that come by TCP.
+// accept takes a client that comes by TCP.
 func (r *Resolver) accept() {
-	for range atOnce {
-		fd, _, err := unix.Accept4(r.fds.TCP, unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC)
-		if err == unix.EINTR || err == unix.ECONNABORTED {
-			continue
-		}
-		if err != nil {
-			return
-		}
-		if len(r.conns) == maxConns {
-			r.hangUp(slices.MinFunc(r.conns, func(a, b *conn) int { return a.since.Compare(b.since) }))
-		}
-		r.serveConn(&conn{fd: fd, since: time.Now()})
+	fd, _, err := unix.Accept4(r.fds.TCP, unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC)
+	if err != nil {
+		return
 	}
+	if len(r.conns) == maxConns {
+		r.hangUp(slices.MinFunc(r.conns, func(a, b *conn) int { return a.since.Compare(b.since) }))
+	}
+	r.serveConn(&conn{fd: fd, since: time.Now()})
 }
 
 func (r *Resolver) serveConn(c *conn) {

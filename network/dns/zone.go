@@ -228,19 +228,14 @@ func (z *zone) open(flags int, parts ...string) int {
 // contents reads and closes a small file.
 func (z *zone) contents(fd int) []byte {
 	defer unix.Close(fd)
-	used := 0
-	for used < len(z.buf) {
-		n, err := unix.Read(fd, z.buf[used:])
+	for {
+		n, err := unix.Read(fd, z.buf[:]) // all of it: it is a regular file, and small
 		if err == unix.EINTR {
 			continue
 		}
-		if n <= 0 || err != nil {
-			z.failed = z.failed || err != nil
-			break
-		}
-		used += n
+		z.failed = z.failed || err != nil
+		return z.buf[:max(n, 0)]
 	}
-	return z.buf[:used]
 }
 
 func (z *zone) add(a netip.Addr) {

@@ -3,6 +3,7 @@ package e2e_test
 import (
 	"os/exec"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -165,5 +166,41 @@ func TestNamesFromDnsmasq(t *testing.T) {
 	expect(t, "nowhere.test", e.lookUp("client", "nowhere.test"), "")
 	if text := e.must("exec", "client", "nslookup", "-type=txt", "text.test"); !strings.Contains(text, `"words"`) {
 		t.Error(text)
+	}
+}
+
+// Nothing is lost and nothing is wrong while other containers come and go, and while networks are connected to the one
+// that asks.
+func TestNamesWhileOthersComeAndGo(t *testing.T) {
+	e := asRoot(t).busybox()
+	e.must("network", "create", "--subnet", "10.211.10.0/24", "names-busy")
+	e.must("network", "create", "--subnet", "10.211.11.0/24", "names-more")
+	e.must("run", "-d", "--name", "target", "--network", "names-busy", "--ip", "10.211.10.10", "busybox", "sleep", "1000")
+	const askers, questions = 4, 150
+	script := `i=0; while [ $i -lt 150 ]; do i=$((i+1)); nslookup -type=a target 2>&1 | grep -q "^Address: 10.211.10.10" && echo good || echo bad; done; echo end; exec sleep 1000`
+	for i := range askers {
+		e.must("run", "-d", "--name", "asker"+strconv.Itoa(i), "--network", "names-busy", "busybox", "sh", "-c", script)
+	}
+	for round := 0; ; round++ {
+		ended := 0
+		for i := range askers {
+			out := e.must("logs", "asker"+strconv.Itoa(i))
+			if strings.HasSuffix(out, "end") {
+				ended++
+				if good := strings.Count(out, "good"); good != questions {
+					t.Errorf("%d of %d look-ups were good", good, questions)
+				}
+			}
+		}
+		if ended == askers && round > 2 {
+			return
+		}
+		if round > 400 {
+			t.Fatal("they don't end")
+		}
+		e.must("run", "-d", "--name", "other", "--network", "names-busy", "--network-alias", "alias", "busybox", "sleep", "1000")
+		e.must("network", "connect", "names-more", "asker0")
+		e.must("network", "disconnect", "names-more", "asker0")
+		e.must("rm", "-f", "other")
 	}
 }

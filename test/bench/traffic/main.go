@@ -1,4 +1,5 @@
-// Traffic measures what a network does to TCP between two programs: how many bytes a second, and how long an answer takes.
+// Traffic measures what a network does to TCP between two programs: how many bytes a second, and how long an answer takes;
+// and how long names take to be resolved.
 package main
 
 import (
@@ -26,8 +27,10 @@ func run(args []string) error {
 		return stream(args[1], args[2])
 	case len(args) == 3 && args[0] == "answers":
 		return answers(args[1], args[2])
+	case len(args) > 4 && args[0] == "names":
+		return names(args[1], args[2], args[3], args[4:])
 	}
-	return fmt.Errorf("usage: traffic serve ADDRESS | stream ADDRESS SECONDS | answers ADDRESS COUNT")
+	return fmt.Errorf("usage: traffic serve ADDRESS | stream ADDRESS SECONDS | answers ADDRESS COUNT | names BEGIN COUNT PAUSE NAME=ADDRESS…")
 }
 
 // serve takes connections for ever. A first byte 's' says that what follows is thrown away, 'a' that each byte is answered.
