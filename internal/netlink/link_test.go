@@ -148,9 +148,9 @@ func TestBridgeAndVeth(t *testing.T) {
 
 func TestMacvlan(t *testing.T) {
 	there, host, inside := pair(t)
-	requests := []Request{Simple(Settings{Name: "parent", Up: true}, "dummy"), FindLink("parent")}
+	requests := []Request{Veth(Settings{Name: "parent", Up: true}, Settings{Name: "other", Up: true}), FindLink("parent")}
 	if err := host.Ask(requests); err != nil {
-		t.Skip("this kernel has no dummy: ", err)
+		t.Skip("this kernel has no veth: ", err)
 	}
 	parent, err := requests[1].Link()
 	if err != nil {

@@ -132,8 +132,8 @@ func defaultRoute(e *network.Endpoint, index int32, gateway netip.Addr) netlink.
 
 // newRoute adds a route, of IPv6 if there is that.
 func newRoute(r netlink.Route) netlink.Request {
-	if r.To.Addr().Is6() {
-		return netlink.NewRoute(r).Or(noIPv6...)
+	if r.To.Addr().Is6() { // without an address no gateway can be reached
+		return netlink.NewRoute(r).Or(noIPv6...).Or(unix.EHOSTUNREACH)
 	}
 	return netlink.NewRoute(r)
 }
