@@ -2,10 +2,13 @@ package nft
 
 import (
 	"errors"
+	"fmt"
+	"net"
 	"net/netip"
 	"os"
 	"os/exec"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -318,4 +321,74 @@ func FuzzListed(f *testing.F) {
 			attribute(data, at)
 		}
 	})
+}
+
+// Connections are forgotten by what their first packets were.
+func TestForget(t *testing.T) {
+	c := inNewNamespace(t)
+	program(t, "ip", "link", "set", "lo", "up")
+	var b Batch
+	table := Table{Family: Inet, Name: "t"}
+	track := Chain{Table: table, Name: "out", Type: Filter, Hook: Output}
+	b.AddTable(table)
+	b.AddChain(track)
+	b.AddRule(track, "", Any(CtState, NewState), Accept()) // so that the kernel tracks
+	commit(t, c, &b)
+	for _, to := range []string{"127.0.0.1:1000", "127.0.0.2:1001", "[::1]:1000", "[::1]:1002"} {
+		u, err := net.Dial("udp", to)
+		if err != nil {
+			t.Fatal(err)
+		}
+		u.Write([]byte("x"))
+		u.Close()
+	}
+	now, most, err := c.Tracked()
+	if err != nil || now < 4 || most == 0 && os.Getpid() == 1 {
+		t.Errorf("%d of %d, %v", now, most, err)
+	}
+	count := func() (all []string) {
+		if _, err := c.Forget(unix.IPPROTO_UDP, func(f Flow) bool {
+			all = append(all, netip.AddrPortFrom(f.To, f.Port).String())
+			return false
+		}); err != nil {
+			t.Fatal(err)
+		}
+		slices.Sort(all)
+		return all
+	}
+	if got := count(); len(got) != 4 {
+		t.Fatalf("%q", got)
+	}
+	for _, test := range []struct {
+		choose func(Flow) bool
+		want   int
+	}{
+		{func(f Flow) bool { return f.Port == 1000 }, 2},
+		{func(f Flow) bool { return f.Port == 1000 }, 0},
+		{func(f Flow) bool { return f.To == netip.MustParseAddr("127.0.0.2") && f.Answers == f.To }, 1},
+	} {
+		if n, err := c.Forget(unix.IPPROTO_UDP, test.choose); err != nil || n != test.want {
+			t.Errorf("%d, not %d: %v", n, test.want, err)
+		}
+	}
+	if n, err := c.Forget(unix.IPPROTO_TCP, func(Flow) bool { return true }); err != nil || n != 0 {
+		t.Errorf("%d, %v", n, err)
+	}
+	for i := range 3000 { // a long list
+		u, err := net.Dial("udp", fmt.Sprintf("127.0.0.1:%d", 2000+i))
+		if err != nil {
+			t.Fatal(err)
+		}
+		u.Write([]byte("x"))
+		u.Close()
+	}
+	if n, err := c.Forget(unix.IPPROTO_TCP, func(Flow) bool { return true }); err != nil || n != 0 {
+		t.Errorf("%d, %v", n, err)
+	}
+	if n, err := c.Forget(unix.IPPROTO_UDP, func(f Flow) bool { return f.Port >= 2000 }); err != nil || n != 3000 {
+		t.Errorf("%d, %v", n, err)
+	}
+	if got := count(); len(got) != 1 || got[0] != "[::1]:1002" {
+		t.Errorf("%q", got)
+	}
 }

@@ -94,10 +94,11 @@ func isOn(fd int) bool {
 	return fd >= 0 && err == nil && n > 0 && value[0] != '0'
 }
 
+// end lets the others go on. When something was deleted, closing the socket
+// waits until the kernel has really let it go, some ten milliseconds: that is
+// left to itself.
 func (s *session) end() {
 	s.lock.Close()
-	// The kernel keeps who closes such a socket until nobody can be looking at
-	// what was deleted: 20 ms, for which nobody has to wait.
 	go s.conn.Close()
 }
 

@@ -202,14 +202,14 @@ func TestPublishOpen(t *testing.T) {
 func TestRemoveLast(t *testing.T) {
 	l, f, sb := published(t, nil)
 	l.rules("ufw.rules")
-	before := l.run("", "nft", "list", "table", "ip", "filter")
+	before := l.run("", "nft", "-s", "list", "table", "ip", "filter")
 	l.settle(f, sb)
-	if l.run("", "nft", "list", "table", "ip", "filter") == before {
+	if l.run("", "nft", "-s", "list", "table", "ip", "filter") == before {
 		t.Error("nothing was done")
 	}
 	l.ok(f.Detach(sb))
 	l.ok(f.RemoveNetwork(&network.Network{Driver: network.Bridge, Interface: "loper0"}))
-	if after := l.run("", "nft", "list", "table", "ip", "filter"); after != before {
+	if after := l.run("", "nft", "-s", "list", "table", "ip", "filter"); after != before {
 		t.Errorf("left behind:\n%s", after)
 	}
 	for what, args := range map[string][]string{

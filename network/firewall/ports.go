@@ -1,6 +1,7 @@
 package firewall
 
 import (
+	"errors"
 	"net/netip"
 	"slices"
 
@@ -104,43 +105,66 @@ func (h half) deletePorts(c *nft.Conn, b *nft.Batch, sb *network.Sandbox) error 
 		set      nft.Set
 		elements []nft.Element
 	}{{h.anyPorts(), everywhere}, {h.hostPorts(), one}, {h.openPorts(), keys(everywhere)}, {h.openHostPorts(), keys(one)}} {
-		var own []nft.Element
-		for _, e := range part.elements {
-			is, ok, err := c.Element(part.set, e.Key)
-			if err != nil {
-				return err
-			}
-			if ok && is.Comment == e.Comment && slices.Equal(is.Data, e.Data) {
-				own = append(own, e)
-			}
+		own, err := h.present(c, part.set, part.elements)
+		if err != nil {
+			return err
 		}
 		b.DeleteElements(part.set, own...)
 	}
 	return nil
 }
 
-// forget lets the kernel find out anew where the packets of a container's UDP
-// ports go: their connections never end by themselves as long as somebody sends.
-func (s *session) forget(sb *network.Sandbox) error {
-	for _, h := range s.halves {
-		if _, ok := h.target(sb); !ok {
-			continue
+// present are those elements that a set has, from the same container.
+func (h half) present(c *nft.Conn, set nft.Set, elements []nft.Element) ([]nft.Element, error) {
+	find := func(e nft.Element) (nft.Element, bool, error) { return c.Element(set, e.Key) }
+	if len(elements) > 20 { // one question for all
+		all, err := c.Elements(set)
+		if errors.Is(err, unix.ENOENT) {
+			return nil, nil
 		}
-		for _, p := range sb.Ports {
-			if p.Protocol != "udp" {
-				continue
-			}
-			f := nft.Flow{Family: h.table.Family, Proto: unix.IPPROTO_UDP, Port: p.HostPort}
-			if p.Host.IsValid() && !p.Host.IsUnspecified() {
-				if p.Host.Is6() != h.six {
-					continue
-				}
-				f.To = p.Host
-			}
-			if _, err := s.conn.Forget(f); err != nil {
-				return err
-			}
+		if err != nil {
+			return nil, err
+		}
+		byKey := make(map[string]nft.Element, len(all))
+		for _, e := range all {
+			byKey[string(e.Key)] = e
+		}
+		find = func(e nft.Element) (nft.Element, bool, error) {
+			found, ok := byKey[string(e.Key)]
+			return found, ok, nil
 		}
 	}
-	return nil
+	var own []nft.Element
+	for _, e := range elements {
+		found, ok, err := find(e)
+		if err != nil {
+			return nil, err
+		}
+		if ok && found.Comment == e.Comment && slices.Equal(found.Data, e.Data) {
+			own = append(own, e)
+		}
+	}
+	return own, nil
+}
+
+// forget lets the kernel find out anew where the packets of a container's UDP
+// ports go: their connections never end by themselves as long as somebody sends.
+// It is the last that a session does.
+func (s *session) forget(sb *network.Sandbox) error {
+	hosts := map[uint16][]netip.Addr{} // by port
+	for _, p := range sb.Ports {
+		if p.Protocol == "udp" {
+			hosts[p.HostPort] = append(hosts[p.HostPort], p.Host)
+		}
+	}
+	if len(hosts) == 0 {
+		return nil
+	}
+	s.lock.Close() // others need not wait while the kernel reads its table
+	_, err := s.conn.Forget(unix.IPPROTO_UDP, func(f nft.Flow) bool {
+		return slices.ContainsFunc(hosts[f.Port], func(host netip.Addr) bool {
+			return !host.IsValid() || host == f.To || host.IsUnspecified() && host.Is6() == f.To.Is6()
+		})
+	})
+	return err
 }

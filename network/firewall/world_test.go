@@ -13,8 +13,6 @@ import (
 	"testing"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"loper.run/internal/flock"
 	"loper.run/network"
 	"loper.run/network/firewall"
@@ -28,6 +26,7 @@ type world struct {
 	store         *network.Store
 	wall          *firewall.Firewall
 	members       int
+	locks         map[string]*os.File // of who runs
 }
 
 // box is a container: a namespace, and what the engine knows of it.
@@ -45,7 +44,7 @@ const (
 func newWorld(t *testing.T) *world {
 	t.Helper()
 	env.Need(t, "nft")
-	w := &world{T: t, host: env.TestNetns(t), outside: env.TestNetns(t)}
+	w := &world{T: t, locks: map[string]*os.File{}, host: env.TestNetns(t), outside: env.TestNetns(t)}
 	w.host.Do(noDAD)
 	w.outside.Do(noDAD)
 	if err := env.Wire(w.host, "up0", []string{host4 + "/24", host6 + "/64"}, w.outside, "eth0", []string{outside4 + "/24", outside6 + "/64"}); err != nil {
@@ -103,7 +102,7 @@ func (w *world) net(n int, set func(*network.Endpoint)) network.Endpoint {
 	if set != nil {
 		set(&e)
 	}
-	w.must(w.host.IP("link", "add", e.Link, "type", "bridge"))
+	w.must(w.host.IP("link", "add", e.Link, "address", fmt.Sprintf("02:00:00:00:00:%02x", n), "type", "bridge"))
 	w.must(w.host.IP("addr", "add", fmt.Sprintf("10.90.%d.1/24", n), "dev", e.Link))
 	w.must(w.host.IP("addr", "add", fmt.Sprintf("fd90:%d::1/64", n), "nodad", "dev", e.Link))
 	w.must(w.host.IP("link", "set", e.Link, "up"))
@@ -127,6 +126,7 @@ func (w *world) box(e network.Endpoint, ports ...network.Port) *box {
 	b.ns.Do(noDAD)
 	w.must(env.Wire(w.host, outer, nil, b.ns, "eth0", []string{e.Addresses[0].String(), e.Addresses[1].String()}))
 	w.must(w.host.IP("link", "set", outer, "master", e.Link))
+	w.must(w.host.IP("link", "show", "dev", outer)) // so that the bridge looks for its carrier
 	w.must(b.ns.IP("route", "add", "default", "via", e.Gateways[0].String()))
 	w.must(b.ns.IP("-6", "route", "add", "default", "via", e.Gateways[1].String()))
 	w.running(b.Sandbox)
@@ -142,6 +142,7 @@ func (w *world) running(sb *network.Sandbox) {
 	lock, err := flock.Exclusive(filepath.Join(dir, "monitor.lock"))
 	w.must(err)
 	w.Cleanup(func() { lock.Close() })
+	w.locks[sb.Container] = lock
 	w.must(sb.Write(dir))
 }
 
@@ -243,15 +244,6 @@ func (w *world) nft(args ...string) string {
 	return string(out)
 }
 
-// sctp reports whether the kernel has SCTP.
-func sctp() bool {
-	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM, unix.IPPROTO_SCTP)
-	if err == nil {
-		unix.Close(fd)
-	}
-	return err == nil
-}
-
 func firewallName(w *world) string { return firewall.TableName(w.store.Root) }
 
 // allowLoopback lets a namespace send to 127.0.0.1 over a wire.
@@ -265,4 +257,17 @@ func allowLoopback(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+}
+
+// output is what a program says.
+func output(name string, args ...string) string {
+	out, err := exec.Command(name, args...).CombinedOutput()
+	return fmt.Sprint(string(out), err)
+}
+
+// stopped makes a container one that runs no more.
+func (w *world) stopped(b *box) {
+	w.Helper()
+	w.locks[b.Container].Close()
+	w.must(os.RemoveAll(filepath.Join(w.store.RunRoot, b.Container)))
 }
