@@ -35,12 +35,12 @@ func TestFlushed(t *testing.T) {
 	reached("at first", "a", "b")
 	for what, repair := range map[string]func(){
 		"after Ensure": func() {
-			notes, err := w.wall.Ensure()
+			notes, err := w.wall.Ensure(&network.Sandbox{})
 			w.must(err)
 			if len(notes) == 0 || !strings.Contains(notes[0], "put back for ") {
 				t.Errorf("notes %q", notes)
 			}
-			if notes, err := w.wall.Ensure(); err != nil || len(notes) != 0 {
+			if notes, err := w.wall.Ensure(&network.Sandbox{}); err != nil || len(notes) != 0 {
 				t.Errorf("notes %q, %v", notes, err)
 			}
 		},
