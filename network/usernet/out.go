@@ -6,7 +6,6 @@ import (
 	"os"
 	"os/exec"
 	"strings"
-	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -93,14 +92,12 @@ func (d *dir) explain(err error) error {
 	return err
 }
 
-// endOut ends pasta. loper-net ends with its last connection.
+// endOut ends pasta, and leaves it to the kernel how long that takes. loper-net
+// ends with its last connection.
 func (d *dir) endOut() error {
 	if id, alive := d.pasta(); alive {
 		if err := id.Signal(unix.SIGKILL); err != nil && err != unix.ESRCH {
 			return fmt.Errorf("end pasta: %w", err)
-		}
-		for i := 0; id.Alive() && i < 1000; i++ { // it is not our child
-			time.Sleep(time.Millisecond)
 		}
 	}
 	return errors.Join(os.RemoveAll(d.file(pastaFile)), os.RemoveAll(d.file(outFile)))

@@ -158,9 +158,7 @@ func TestSpace(t *testing.T) {
 	if err := pasta.Signal(unix.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
-	for pasta.Alive() {
-		time.Sleep(time.Millisecond)
-	}
+	ends(t, pasta)
 	third := enter(t, dir, "third", usernet.Needs{Out: true})
 	same(t, first, third)
 	if err := errors.Join(third.NoWay, reached(third)); err != nil {
@@ -188,10 +186,18 @@ func TestSpace(t *testing.T) {
 	if err := usernet.Leave(dir, "third"); err != nil {
 		t.Error(err)
 	}
-	if pasta.Alive() {
-		t.Error("pasta is left")
-	}
+	ends(t, pasta)
 	empty(t, dir)
+}
+
+// ends waits until a process that was ended is gone.
+func ends(t *testing.T, p proc.ID) {
+	t.Helper()
+	for deadline := time.Now().Add(10 * time.Second); p.Alive(); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("pasta is left")
+		}
+	}
 }
 
 func pastaOf(t *testing.T, dir string) proc.ID {
@@ -279,9 +285,7 @@ func TestHolderIsKilled(t *testing.T) {
 	if err := usernet.Leave(dir, "killed"); err != nil {
 		t.Error(err)
 	}
-	if pasta.Alive() {
-		t.Error("pasta is left")
-	}
+	ends(t, pasta)
 	found.Close()
 	empty(t, dir)
 }

@@ -89,10 +89,7 @@ func (e *engine) gone() {
 	e.t.Helper()
 	dir := filepath.Join(e.runroot, "usernet")
 	eventually(e.t, "no "+dir, func() bool { _, err := os.Lstat(dir); return os.IsNotExist(err) })
-	out, _ := exec.Command("pgrep", "-f", "pasta .*"+dir).Output()
-	if len(out) > 0 {
-		e.t.Errorf("pasta is left: %s", out)
-	}
+	eventually(e.t, "no pasta", func() bool { return exec.Command("pgrep", "-f", "pasta .*"+dir).Run() != nil })
 }
 
 func (e *engine) pasta() int {
