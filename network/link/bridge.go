@@ -86,10 +86,13 @@ func makeBridge(host *netlink.Conn, p *place) error {
 	s := netlink.Settings{Name: p.Link, Address: bridgeMAC(p.Endpoint), MTU: mtu}
 	make := netlink.Bridge(s, netlink.BridgeOptions{VLAN: uint16(p.VLAN)}).Or(unix.EEXIST)
 	requests := []netlink.Request{make, netlink.FindLink(p.Link)}
-	if err := host.Ask(requests); err != nil {
+	err := host.Ask(requests)
+	if errors.Is(requests[0].Err, unix.EOPNOTSUPP) && p.VLAN != 0 {
+		return fmt.Errorf("the kernel has no bridges with VLANs: load the module bridge (modprobe bridge); it must be built with CONFIG_BRIDGE_VLAN_FILTERING")
+	}
+	if err != nil {
 		return missing(requests[0].Err, "bridge", err)
 	}
-	var err error
 	if p.over, err = requests[1].Link(); err != nil {
 		return err
 	}

@@ -41,7 +41,7 @@ func connect(s *network.Sandbox, list []network.Endpoint, ns *os.File) (err erro
 	}
 	defer func() {
 		if err != nil {
-			err = errors.Join(err, w.remove())
+			err = errors.Join(err, w.undo())
 		}
 	}()
 	if err := w.interfaces(); err != nil {

@@ -74,6 +74,17 @@ func DisconnectOne(s *network.Sandbox, e *network.Endpoint, ns *os.File) error {
 	return inside.Ask(requests)
 }
 
+// undo deletes what a call of Connect that failed has made.
+func (w *work) undo() error {
+	var requests []netlink.Request
+	for _, p := range w.places {
+		if p.inside != 0 && p.outer == 0 { // of macvlan and ipvlan the host has nothing
+			requests = append(requests, netlink.Delete(p.Interface).Or(unix.ENODEV))
+		}
+	}
+	return errors.Join(w.remove(), w.inside.Ask(requests))
+}
+
 // remove deletes the interfaces that the host can see.
 func (w *work) remove() error {
 	var requests []netlink.Request
