@@ -67,7 +67,10 @@ func Open(root, runRoot string) (*Engine, error) {
 	if runRoot == "" {
 		runRoot = defRun
 	}
-	e := &Engine{Rootless: userns.Rootless(), DefaultNetwork: network.None}
+	e := &Engine{Rootless: userns.Rootless(), DefaultNetwork: BridgeNetwork}
+	if e.Rootless {
+		e.DefaultNetwork = network.None
+	}
 	var err error
 	if e.Root, err = filepath.Abs(root); err != nil {
 		return nil, err

@@ -44,7 +44,7 @@ func (e *engine) pid(id string) int {
 func TestOneMonitorAndNoOtherProcess(t *testing.T) {
 	everyone(t, func(t *testing.T, e *engine) {
 		e.busybox()
-		host := env.Snapshot(look())
+		host := e.picture()
 		id := e.start("--name", "c", "busybox", "sleep", "1000")
 		var came []string
 		deadline := time.Now().Add(settle)
@@ -65,10 +65,21 @@ func TestOneMonitorAndNoOtherProcess(t *testing.T) {
 	})
 }
 
+// picture is the host as it is after a container: the network it was on stays.
+func (e *engine) picture(state ...string) env.Host {
+	e.t.Helper()
+	e.must("run", "--rm", "busybox", "true")
+	eventually(e.t, "its interface is gone", func() bool {
+		ends, _ := filepath.Glob("/sys/class/net/lv*")
+		return len(ends) == 0
+	})
+	return env.Snapshot(look(state...))
+}
+
 func TestKillMonitor(t *testing.T) {
 	everyone(t, func(t *testing.T, e *engine) {
 		e.busybox()
-		host := env.Snapshot(look())
+		host := e.picture()
 		id := e.start("--name", "c", "busybox", "sleep", "1000")
 		pid := e.pid("c")
 		for _, m := range e.monitors(id) {
@@ -93,7 +104,7 @@ func TestKillMonitor(t *testing.T) {
 func TestKillContainer(t *testing.T) {
 	everyone(t, func(t *testing.T, e *engine) {
 		e.busybox()
-		host := env.Snapshot(look())
+		host := e.picture()
 		e.start("--name", "c", "busybox", "sleep", "1000")
 		kill9(e.pid("c"))
 		expect(t, "wait", e.must("wait", "c"), "137")
@@ -109,7 +120,7 @@ func TestKillContainer(t *testing.T) {
 func TestKillBoth(t *testing.T) {
 	everyone(t, func(t *testing.T, e *engine) {
 		e.busybox()
-		host := env.Snapshot(look())
+		host := e.picture()
 		var ids []string
 		for range 5 {
 			ids = append(ids, e.start("busybox", "sh", "-c", "sleep 1000 & sleep 1000"))
@@ -140,7 +151,7 @@ func TestKillCommandAtEveryStage(t *testing.T) {
 	}
 	everyone(t, func(t *testing.T, e *engine) {
 		e.busybox()
-		host := env.Snapshot(look(filepath.Join(e.root, "container"), filepath.Join(e.root, "name"), filepath.Join(e.root, "ids"), e.runroot))
+		host := e.picture(filepath.Join(e.root, "container"), filepath.Join(e.root, "name"), filepath.Join(e.root, "ids"), e.runroot)
 		for _, c := range []struct {
 			name    string
 			prepare []string

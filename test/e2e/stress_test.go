@@ -11,8 +11,6 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
-
-	"loper.run/test/env"
 )
 
 // A few hundred containers are started, used, killed and removed, many at a time; then the host is as it was.
@@ -30,8 +28,7 @@ func TestStress(t *testing.T) {
 
 func stress(t *testing.T, e *engine, count int) {
 	e.busybox()
-	e.must("run", "--rm", "busybox", "true") // directories made at first use are there
-	host := env.Snapshot(look(e.root, e.runroot))
+	host := e.picture(e.root, e.runroot) // directories made at first use are there
 	begun := time.Now()
 	var next, started atomic.Int64
 	var wait sync.WaitGroup
