@@ -55,6 +55,8 @@ func (s *Store) create(spec Spec) (*Network, error) {
 			return nil, err
 		}
 	}
+	// As with Docker: whoever wants to be reached from another network publishes a port.
+	spec.Isolated = spec.Driver == Bridge || spec.Driver == ""
 	spec.withDefaults(defaults.Options)
 	if err := spec.check(); err != nil {
 		return nil, err

@@ -46,8 +46,9 @@ type Network struct {
 
 	Attachable bool `json:"attachable,omitempty"` // says nothing: every network is
 	Internal   bool `json:"internal,omitempty"`   // no way out, and no resolvers but the network's own
-	// Isolated keeps this network's containers from those of all others; a
-	// bridge without it is isolated from those that are.
+	// Isolated keeps this network's containers from those of all others: so it
+	// is unless the option isolate=false was given. A bridge without it is
+	// isolated from those that are.
 	Isolated bool `json:"isolated,omitempty"`
 	NoDNS    bool `json:"noDNS,omitempty"`
 	// Nameservers are asked for what the network does not know; nil: the host's.
