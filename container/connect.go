@@ -89,6 +89,11 @@ func (c *Container) connectNow(r network.Request, pid int) error {
 	}
 	defer namespace.Close()
 	r.Aliases = c.aliases(r)
+	if i := endpointOf(n, r.Network); i >= 0 { // of a command that was killed
+		if err := c.disconnectNow(n, n.Endpoints[i].NetworkID, namespace); err != nil {
+			return err
+		}
+	}
 	e, err := c.engine.Networks.ConnectOne(n, r)
 	if err != nil {
 		return err
@@ -109,6 +114,11 @@ func (c *Container) connectNow(r network.Request, pid int) error {
 		return errors.Join(err, c.disconnectNow(n, e.NetworkID, namespace))
 	}
 	return c.settleNetworks()
+}
+
+// endpointOf is the index of the network in what a container has, or -1.
+func endpointOf(n *network.Sandbox, name string) int {
+	return slices.IndexFunc(n.Endpoints, func(e network.Endpoint) bool { return e.Network == name })
 }
 
 // running is what the running container has of networks, and its namespace.
@@ -152,36 +162,48 @@ func (c *Container) Disconnect(name string) error {
 	if name == network.Host || name == network.None {
 		return errModeNetwork
 	}
-	if from, err := c.engine.network(name); err == nil {
+	from, err := c.engine.network(name)
+	if err == nil {
 		name = from.Name
 	} else if c.requestOf(name) < 0 {
 		return err
 	}
-	i := c.requestOf(name)
-	if i < 0 {
-		return fmt.Errorf("container %s %w %s", c.Name, ErrNotConnected, name)
-	}
-	c.Settings.Networks = slices.Delete(slices.Clone(c.Settings.Networks), i, i+1)
 	st, err := c.status(true)
 	if err != nil {
 		return err
 	}
+	i, had := c.requestOf(name), false
 	if st.Alive() {
-		n, namespace, err := c.running(st.Pid)
-		if err != nil {
-			return err
-		}
-		defer namespace.Close()
-		if i := slices.IndexFunc(n.Endpoints, func(e network.Endpoint) bool { return e.Network == name }); i >= 0 {
-			if err := c.disconnectNow(n, n.Endpoints[i].NetworkID, namespace); err != nil {
-				return err
-			}
-		}
-		if err := c.settleNetworks(); err != nil {
+		if had, err = c.leaveNow(name, from, st.Pid); err != nil {
 			return err
 		}
 	}
+	if i < 0 && !had {
+		return fmt.Errorf("container %s %w %s", c.Name, ErrNotConnected, name)
+	}
+	if i >= 0 {
+		c.Settings.Networks = slices.Delete(slices.Clone(c.Settings.Networks), i, i+1)
+	}
 	return c.save()
+}
+
+// leaveNow takes the running container off a network, which may be gone, and
+// reports whether it was there. A command that was killed may have left a part.
+func (c *Container) leaveNow(name string, from *network.Network, pid int) (had bool, err error) {
+	n, namespace, err := c.running(pid)
+	if err != nil {
+		return false, err
+	}
+	defer namespace.Close()
+	if i := endpointOf(n, name); i >= 0 {
+		had, err = true, c.disconnectNow(n, n.Endpoints[i].NetworkID, namespace)
+	} else if from != nil {
+		err = c.engine.Networks.DisconnectOne(n, from.ID)
+	}
+	if err != nil {
+		return had, err
+	}
+	return had, c.settleNetworks()
 }
 
 // disconnectNow takes the running container off a network: what the kernel has,
@@ -195,11 +217,11 @@ func (c *Container) disconnectNow(n *network.Sandbox, id string, namespace *os.F
 	if err := kernel.DisconnectOne(c.engine.Networks, n, &e, namespace); err != nil {
 		return err
 	}
-	n.Endpoints = slices.Delete(slices.Clone(n.Endpoints), i, i+1)
-	if err := n.Write(c.RunDir()); err != nil {
+	if err := c.dropHosts(&e); err != nil {
 		return err
 	}
-	if err := c.dropHosts(&e); err != nil {
+	n.Endpoints = slices.Delete(slices.Clone(n.Endpoints), i, i+1)
+	if err := n.Write(c.RunDir()); err != nil {
 		return err
 	}
 	return c.engine.Networks.DisconnectOne(n, id)

@@ -54,7 +54,8 @@ func (sb *Sandbox) publish(ports []Port) []Port {
 }
 
 // ConnectOne gives a container a place in one more network and adds it to the
-// sandbox. ErrConnected: it has one there.
+// sandbox. ErrConnected: it has one there. There is one caller for a container at
+// a time.
 func (s *Store) ConnectOne(sb *Sandbox, r Request) (*Endpoint, error) {
 	n, hold, err := s.hold(cmp.Or(r.Network, Bridge))
 	if err != nil {
@@ -71,7 +72,14 @@ func (s *Store) ConnectOne(sb *Sandbox, r Request) (*Endpoint, error) {
 		}
 	}
 	m := &Member{Container: sb.Container, Name: sb.Name, Names: names, Endpoint: *e}
-	if err := s.begin(n, sb.Container); err != nil {
+	err = s.begin(n, sb.Container)
+	if errors.Is(err, ErrConnected) && !slices.ContainsFunc(sb.Endpoints, func(e Endpoint) bool { return e.NetworkID == n.ID }) {
+		// Whoever took this was killed before the container had it.
+		if err = s.releaseFrom(n.ID, sb.Container); err == nil {
+			err = s.begin(n, sb.Container)
+		}
+	}
+	if err != nil {
 		return nil, err
 	}
 	if err := s.take(n, m, r); err != nil {
