@@ -204,3 +204,37 @@ func TestNamesWhileOthersComeAndGo(t *testing.T) {
 		e.must("rm", "-f", "other")
 	}
 }
+
+// The world's names come from the host's side: from a server on its loopback interface, for an ordinary user's containers
+// too, and also while the monitor replaces itself. An internal network's containers learn none.
+func TestNamesFromOutside(t *testing.T) {
+	env.NeedRoot(t)
+	s := newNameserver(t, "127.0.0.79")
+	t.Run("root", func(t *testing.T) { namesFromOutside(asRoot(t), s) })
+	t.Run("user", func(t *testing.T) { namesFromOutside(asUser(t, true), s) })
+}
+
+func namesFromOutside(e *engine, s *nameserver) {
+	t := e.t
+	e.busybox()
+	e.must("network", "create", "--internal", "names-internal")
+	e.must("run", "-d", "--name", "client", "--network", "bridge", "--dns", s.address, "busybox", "sleep", "1000")
+	begun := time.Now()
+	expect(t, "slow.test", e.lookUp("client", "slow.test"), "192.0.2.1")
+	if took := time.Since(begun); took > 4*time.Second {
+		t.Errorf("slow.test took %v: it was lost, and asked again", took)
+	}
+	expect(t, "www.test", e.lookUp("client", "www.test"), "192.0.2.1")
+	expect(t, "missing.test", e.lookUp("client", "missing.test"), "")
+	if n := len(strings.Fields(e.lookUp("client", "big.test"))); n < 20 {
+		t.Errorf("big.test has %d addresses", n)
+	}
+	e.must("run", "-d", "--name", "inner", "--network", "names-internal", "--dns", s.address, "busybox", "sleep", "1000")
+	s.asked()
+	expect(t, "www.test on an internal network", e.lookUp("inner", "www.test"), "")
+	e.must("network", "connect", "bridge", "inner")
+	expect(t, "www.test on two networks", e.lookUp("inner", "www.test"), "192.0.2.1")
+	if list := s.asked(); len(list) != 2 { // for both families
+		t.Errorf("was asked for %q", list)
+	}
+}
