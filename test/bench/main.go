@@ -95,7 +95,7 @@ func (b *bench) all() error {
 		f    func() error
 	}{
 		{"version", b.version}, {"runtime", b.runtimes}, {"seccomp", b.seccomp}, {"limits", b.limits}, {"engine", b.engines}, {"memory", b.memory}, {"pull", b.pull}, {"giga", b.giga}, {"next", b.next}, {"push", b.push}, {"save", b.save}, {"images", b.thousand},
-		{"bridge", b.bridges}, {"traffic", b.traffic}, {"names", b.names},
+		{"bridge", b.bridges}, {"traffic", b.traffic}, {"rootless", b.rootless}, {"names", b.names},
 	} {
 		if b.only != "" && !strings.Contains(part.name, b.only) {
 			continue

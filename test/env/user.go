@@ -50,6 +50,9 @@ func Ordinary(t testing.TB, ranges bool) *User {
 	return u
 }
 
+// Someone is an ordinary user with ranges, for programs that are not tests and run as root.
+func Someone() (*User, error) { return testUser() }
+
 // Command makes the command run as the user, with a clean environment of his.
 func (u *User) Command(cmd *exec.Cmd) {
 	if u.credential == nil {
