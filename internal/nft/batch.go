@@ -10,11 +10,10 @@ import (
 
 // Table is a set of chains and sets.
 type Table struct {
-	Family   Family
-	Name     string
-	Dormant  bool // its chains see nothing
-	Owned    bool // gone with the socket that made it, and closed to others
-	UserData []byte
+	Family  Family
+	Dormant bool // its chains see nothing
+	Owned   bool // gone with the socket that made it, and closed to others
+	Name    string
 }
 
 // The types of chains.
@@ -88,7 +87,6 @@ const (
 	nfDrop            = 0
 	nfAccept          = 1
 	tableOwner        = 2
-	tableUserData     = 6
 	msgDestroyElement = 30
 )
 
@@ -103,9 +101,6 @@ func (b *Batch) AddTable(t Table) {
 		flags |= tableOwner
 	}
 	a = append32(a, unix.NFTA_TABLE_FLAGS, flags)
-	if t.UserData != nil {
-		a = netlink.Append(a, tableUserData, t.UserData)
-	}
 	b.put(unix.NFT_MSG_NEWTABLE, unix.NLM_F_CREATE, t, "add table "+t.String(), a)
 }
 
@@ -160,6 +155,11 @@ func (b *Batch) AddRule(c Chain, comment string, exprs ...Expr) {
 	b.rule(c, unix.NLM_F_APPEND, "add", comment, exprs)
 }
 
+// Rules adds rules to one chain, each as AddRule does.
+func (b *Batch) Rules(c Chain) func(comment string, exprs ...Expr) {
+	return func(comment string, exprs ...Expr) { b.AddRule(c, comment, exprs...) }
+}
+
 // InsertRule adds a rule at the head of a chain.
 func (b *Batch) InsertRule(c Chain, comment string, exprs ...Expr) {
 	b.rule(c, 0, "insert", comment, exprs)
@@ -204,14 +204,18 @@ func comment(data []byte) string {
 }
 
 // nftables' numbers are big-endian.
+//
+//go:noinline
 func append32(a []byte, kind uint16, value uint32) []byte {
 	return netlink.Append(a, kind, binary.BigEndian.AppendUint32(nil, value))
 }
 
+//go:noinline
 func append64(a []byte, kind uint16, value uint64) []byte {
 	return netlink.Append(a, kind, binary.BigEndian.AppendUint64(nil, value))
 }
 
+//go:noinline
 func nest(a []byte, kind uint16, content []byte) []byte {
 	return netlink.Append(a, kind|unix.NLA_F_NESTED, content)
 }

@@ -8,35 +8,45 @@ import (
 
 // Field is something of a packet, or known of it.
 type Field struct {
-	expr string // the kernel's name of who knows
-	size uint32
-	key  uint32 // of meta and ct; the base of payload; the result of fib
-	at   uint32 // payload: the offset; fib: the flags; ct: the direction + 1
+	of   source
+	size uint8
+	key  uint8 // of meta and ct; the base of payload; the result of fib
+	at   uint8 // payload: the offset; fib: the flags; ct: the direction + 1
 }
+
+// source is who in the kernel knows a field.
+type source uint8
+
+const (
+	meta source = iota
+	ct
+	fib
+	payload
+)
 
 // What the kernel knows of a packet.
 var (
-	IIF      = Field{expr: "meta", key: unix.NFT_META_IIF, size: 4} // an index, as Uint32
-	OIF      = Field{expr: "meta", key: unix.NFT_META_OIF, size: 4}
-	IIFName  = Field{expr: "meta", key: unix.NFT_META_IIFNAME, size: 16}
-	OIFName  = Field{expr: "meta", key: unix.NFT_META_OIFNAME, size: 16}
-	MetaMark = Field{expr: "meta", key: unix.NFT_META_MARK, size: 4}
-	NFProto  = Field{expr: "meta", key: unix.NFT_META_NFPROTO, size: 1} // a Family
-	L4Proto  = Field{expr: "meta", key: unix.NFT_META_L4PROTO, size: 1}
-	EthProto = Field{expr: "meta", key: unix.NFT_META_PROTOCOL, size: 2}
-	PktType  = Field{expr: "meta", key: unix.NFT_META_PKTTYPE, size: 1}
-	SkUID    = Field{expr: "meta", key: unix.NFT_META_SKUID, size: 4}
+	IIF      = Field{of: meta, key: unix.NFT_META_IIF, size: 4} // an index, as Uint32
+	OIF      = Field{of: meta, key: unix.NFT_META_OIF, size: 4}
+	IIFName  = Field{of: meta, key: unix.NFT_META_IIFNAME, size: 16}
+	OIFName  = Field{of: meta, key: unix.NFT_META_OIFNAME, size: 16}
+	MetaMark = Field{of: meta, key: unix.NFT_META_MARK, size: 4}
+	NFProto  = Field{of: meta, key: unix.NFT_META_NFPROTO, size: 1} // a Family
+	L4Proto  = Field{of: meta, key: unix.NFT_META_L4PROTO, size: 1}
+	EthProto = Field{of: meta, key: unix.NFT_META_PROTOCOL, size: 2}
+	PktType  = Field{of: meta, key: unix.NFT_META_PKTTYPE, size: 1}
+	SkUID    = Field{of: meta, key: unix.NFT_META_SKUID, size: 4}
 
-	CtState     = Field{expr: "ct", key: unix.NFT_CT_STATE, size: 4}
-	CtStatus    = Field{expr: "ct", key: unix.NFT_CT_STATUS, size: 4}
-	CtMark      = Field{expr: "ct", key: unix.NFT_CT_MARK, size: 4}
-	CtDirection = Field{expr: "ct", key: unix.NFT_CT_DIRECTION, size: 1} // 0: the opener's
+	CtState     = Field{of: ct, key: unix.NFT_CT_STATE, size: 4}
+	CtStatus    = Field{of: ct, key: unix.NFT_CT_STATUS, size: 4}
+	CtMark      = Field{of: ct, key: unix.NFT_CT_MARK, size: 4}
+	CtDirection = Field{of: ct, key: unix.NFT_CT_DIRECTION, size: 1} // 0: the opener's
 	// Of the first packet, as it was before anything was translated.
-	CtSAddr4 = Field{expr: "ct", key: unix.NFT_CT_SRC_IP, size: 4, at: 1}
-	CtSAddr6 = Field{expr: "ct", key: unix.NFT_CT_SRC_IP6, size: 16, at: 1}
-	CtDAddr4 = Field{expr: "ct", key: unix.NFT_CT_DST_IP, size: 4, at: 1}
-	CtDAddr6 = Field{expr: "ct", key: unix.NFT_CT_DST_IP6, size: 16, at: 1}
-	CtDPort  = Field{expr: "ct", key: unix.NFT_CT_PROTO_DST, size: 2, at: 1}
+	CtSAddr4 = Field{of: ct, key: unix.NFT_CT_SRC_IP, size: 4, at: 1}
+	CtSAddr6 = Field{of: ct, key: unix.NFT_CT_SRC_IP6, size: 16, at: 1}
+	CtDAddr4 = Field{of: ct, key: unix.NFT_CT_DST_IP, size: 4, at: 1}
+	CtDAddr6 = Field{of: ct, key: unix.NFT_CT_DST_IP6, size: 16, at: 1}
+	CtDPort  = Field{of: ct, key: unix.NFT_CT_PROTO_DST, size: 2, at: 1}
 )
 
 // States and statuses of a connection, in CtState and CtStatus.
@@ -76,29 +86,29 @@ var (
 )
 
 // Network is bytes of the network header.
-func Network(offset, size uint32) Field {
-	return Field{expr: "payload", key: unix.NFT_PAYLOAD_NETWORK_HEADER, at: offset, size: size}
+func Network(offset, size uint8) Field {
+	return Field{of: payload, key: unix.NFT_PAYLOAD_NETWORK_HEADER, at: offset, size: size}
 }
 
 // Transport is bytes of the transport header.
-func Transport(offset, size uint32) Field {
-	return Field{expr: "payload", key: unix.NFT_PAYLOAD_TRANSPORT_HEADER, at: offset, size: size}
+func Transport(offset, size uint8) Field {
+	return Field{of: payload, key: unix.NFT_PAYLOAD_TRANSPORT_HEADER, at: offset, size: size}
 }
 
 // LinkLayer is bytes of the header of the link layer.
-func LinkLayer(offset, size uint32) Field {
-	return Field{expr: "payload", key: unix.NFT_PAYLOAD_LL_HEADER, at: offset, size: size}
+func LinkLayer(offset, size uint8) Field {
+	return Field{of: payload, key: unix.NFT_PAYLOAD_LL_HEADER, at: offset, size: size}
 }
 
 // Fib asks the routing table, with unix.NFTA_FIB_F_… of the packet, for the
 // interface of a route (unix.NFT_FIB_RESULT_OIF: its index, 0: none; …_OIFNAME)
 // or the type of an address (…_ADDRTYPE: unix.RTN_…).
 func Fib(flags, result uint32) Field {
-	size := uint32(4)
+	size := uint8(4)
 	if result == unix.NFT_FIB_RESULT_OIFNAME {
 		size = 16
 	}
-	return Field{expr: "fib", key: result, at: flags, size: size}
+	return Field{of: fib, key: uint8(result), at: uint8(flags), size: size}
 }
 
 // DAddrType is the type of the destination, as Uint32(unix.RTN_LOCAL).
@@ -114,22 +124,22 @@ const (
 // load puts a field into a register.
 func (f Field) load(register uint32) Expr {
 	var a []byte
-	switch f.expr {
-	case "meta":
-		a = append32(append32(a, unix.NFTA_META_DREG, register), unix.NFTA_META_KEY, f.key)
-	case "ct":
-		a = append32(append32(a, unix.NFTA_CT_DREG, register), unix.NFTA_CT_KEY, f.key)
+	key, at := uint32(f.key), uint32(f.at)
+	switch f.of {
+	case meta:
+		return expr("meta", append32(append32(a, unix.NFTA_META_DREG, register), unix.NFTA_META_KEY, key))
+	case ct:
+		a = append32(append32(a, unix.NFTA_CT_DREG, register), unix.NFTA_CT_KEY, key)
 		if f.at != 0 {
-			a = netlink.Append(a, unix.NFTA_CT_DIRECTION, []byte{byte(f.at - 1)})
+			a = netlink.Append(a, unix.NFTA_CT_DIRECTION, []byte{f.at - 1})
 		}
-	case "fib":
-		a = append32(append32(a, unix.NFTA_FIB_DREG, register), unix.NFTA_FIB_RESULT, f.key)
-		a = append32(a, unix.NFTA_FIB_FLAGS, f.at)
-	case "payload":
-		a = append32(append32(a, unix.NFTA_PAYLOAD_DREG, register), unix.NFTA_PAYLOAD_BASE, f.key)
-		a = append32(append32(a, unix.NFTA_PAYLOAD_OFFSET, f.at), unix.NFTA_PAYLOAD_LEN, f.size)
+		return expr("ct", a)
+	case fib:
+		a = append32(append32(a, unix.NFTA_FIB_DREG, register), unix.NFTA_FIB_RESULT, key)
+		return expr("fib", append32(a, unix.NFTA_FIB_FLAGS, at))
 	}
-	return expr(f.expr, a)
+	a = append32(append32(a, unix.NFTA_PAYLOAD_DREG, register), unix.NFTA_PAYLOAD_BASE, key)
+	return expr("payload", append32(append32(a, unix.NFTA_PAYLOAD_OFFSET, at), unix.NFTA_PAYLOAD_LEN, uint32(f.size)))
 }
 
 // loadAll puts a key together.
@@ -138,7 +148,7 @@ func loadAll(fields []Field) Expr {
 	register := uint32(keyRegister)
 	for _, f := range fields {
 		e = append(e, f.load(register)...)
-		register += (f.size + 3) / 4
+		register += (uint32(f.size) + 3) / 4
 	}
 	return e
 }

@@ -74,8 +74,6 @@ func parseTable(o []byte) Table {
 		case unix.NFTA_TABLE_FLAGS:
 			t.Dormant = number(value)&unix.NFT_TABLE_F_DORMANT != 0
 			t.Owned = number(value)&tableOwner != 0
-		case tableUserData:
-			t.UserData = value
 		}
 	}
 	return t

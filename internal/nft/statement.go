@@ -43,18 +43,26 @@ func (v Verdict) expr() Expr {
 }
 
 // Accept ends this table's chain at this hook; other tables still decide.
+//
+//go:noinline
 func Accept() Expr { return VerdictAccept.expr() }
 
 // Drop ends the packet.
+//
+//go:noinline
 func Drop() Expr { return VerdictDrop.expr() }
 
 // Return goes back to who jumped here.
 func Return() Expr { return VerdictReturn.expr() }
 
 // Jump goes through a chain and comes back.
+//
+//go:noinline
 func Jump(chain string) Expr { return VerdictJump(chain).expr() }
 
 // Goto goes to a chain and doesn't come back.
+//
+//go:noinline
 func Goto(chain string) Expr { return VerdictGoto(chain).expr() }
 
 // Reject drops, and tells the sender so with ICMP.

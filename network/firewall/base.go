@@ -25,7 +25,7 @@ type half struct {
 }
 
 // made is a chain whose name says how the table was made.
-func (h half) made() nft.Chain {
+func (h *half) made() nft.Chain {
 	name := version
 	if h.deaf {
 		name += "-deaf"
@@ -48,34 +48,44 @@ func half6(table string, deaf bool) half {
 	}
 }
 
-// The sets of networks. An interface is a bridge of ours.
-func (h half) interfaces(name string) nft.Set {
-	return nft.Set{Table: h.table, Name: name, Key: []nft.Type{nft.IfName}}
+// The sets of bridges of ours.
+const (
+	bridges    = "bridges"
+	internal   = "internal"
+	isolated   = "isolated"
+	masquerade = "masquerade"
+)
+
+func (h *half) interfaces(set string) nft.Set {
+	return nft.Set{Table: h.table, Name: set, Key: []nft.Type{nft.IfName}}
 }
 
-func (h half) bridges() nft.Set    { return h.interfaces("bridges") }
-func (h half) internal() nft.Set   { return h.interfaces("internal") }
-func (h half) isolated() nft.Set   { return h.interfaces("isolated") }
-func (h half) masquerade() nft.Set { return h.interfaces("masquerade") }
+// in matches an interface that is in a set.
+func (h *half) in(set string, f nft.Field) nft.Expr { return nft.In(h.interfaces(set), f) }
+
+// networkSets are all that know of networks.
+func (h *half) networkSets() []nft.Set {
+	return []nft.Set{h.interfaces(bridges), h.interfaces(internal), h.interfaces(isolated), h.interfaces(masquerade), h.same(), h.home()}
+}
 
 // same has each bridge with itself: what comes from there and goes there.
-func (h half) same() nft.Set {
+func (h *half) same() nft.Set {
 	return nft.Set{Table: h.table, Name: "same", Key: []nft.Type{nft.IfName, nft.IfName}}
 }
 
 // home has the addresses that are at home on a bridge.
-func (h half) home() nft.Set {
+func (h *half) home() nft.Set {
 	return nft.Set{Table: h.table, Name: "home", Key: []nft.Type{nft.IfName, h.addr}, Interval: true}
 }
 
-func (h half) chain(name string) nft.Chain { return nft.Chain{Table: h.table, Name: name} }
+func (h *half) chain(name string) nft.Chain { return nft.Chain{Table: h.table, Name: name} }
 
 // base adds the table and its rules, in the place of what there was.
-func (h half) base(b *nft.Batch) {
+func (h *half) base(b *nft.Batch) {
 	b.AddTable(h.table)
 	b.DeleteTable(h.table)
 	b.AddTable(h.table)
-	for _, set := range []nft.Set{h.bridges(), h.internal(), h.isolated(), h.masquerade(), h.same(), h.home()} {
+	for _, set := range h.networkSets() {
 		b.AddSet(set)
 	}
 	b.AddChain(h.made())
@@ -98,54 +108,59 @@ func is(f nft.Field, p netip.Prefix) nft.Expr {
 // raw drops packets that say they come from, or go to, the host's own loopback
 // interface and don't: neither a container nor a neighbour of the host reaches
 // what listens only there, or is published only there.
-func (h half) raw(b *nft.Batch) {
+func (h *half) raw(b *nft.Batch) {
 	c := nft.Chain{Table: h.table, Name: "raw", Type: nft.Filter, Hook: nft.Prerouting, Priority: -300}
 	b.AddChain(c)
+	add := b.Rules(c)
 	notLo := nft.Not(nft.IIFName, nft.Name("lo"))
-	b.AddRule(c, "forged loopback", notLo, is(h.saddr, h.loopback), nft.Drop())
-	b.AddRule(c, "loopback from elsewhere", notLo, is(h.daddr, h.loopback), nft.Drop())
+	add("forged loopback", notLo, is(h.saddr, h.loopback), nft.Drop())
+	add("loopback from elsewhere", notLo, is(h.daddr, h.loopback), nft.Drop())
 }
 
 // input keeps internal networks to the host's address on their own bridge.
-func (h half) input(b *nft.Batch) {
+func (h *half) input(b *nft.Batch) {
 	c := nft.Chain{Table: h.table, Name: "input", Type: nft.Filter, Hook: nft.Input}
 	b.AddChain(c)
-	b.AddRule(c, "", nft.NotIn(h.internal(), nft.IIFName), nft.Accept())
-	b.AddRule(c, "the host on an internal network", nft.In(h.home(), nft.IIFName, h.daddr), nft.Accept())
+	add := b.Rules(c)
+	add("", nft.NotIn(h.interfaces(internal), nft.IIFName), nft.Accept())
+	add("the host on an internal network", nft.In(h.home(), nft.IIFName, h.daddr), nft.Accept())
 	if h.six { // neighbours are found so
-		b.AddRule(c, "neighbours", is(h.daddr, netip.MustParsePrefix("fe80::/10")), nft.Accept())
-		b.AddRule(c, "neighbours", is(h.daddr, netip.MustParsePrefix("ff02::/16")), nft.Accept())
+		add("neighbours", is(h.daddr, netip.MustParsePrefix("fe80::/10")), nft.Accept())
+		add("neighbours", is(h.daddr, netip.MustParsePrefix("ff02::/16")), nft.Accept())
 	}
-	b.AddRule(c, "internal networks have no way out", nft.Drop())
+	add("internal networks have no way out", nft.Drop())
 }
 
 // forward says who may talk to whom.
-func (h half) forward(b *nft.Batch) {
+func (h *half) forward(b *nft.Batch) {
 	c := nft.Chain{Table: h.table, Name: "forward", Type: nft.Filter, Hook: nft.Forward}
 	b.AddChain(c)
+	add := b.Rules(c)
 	from, to := nft.IIFName, nft.OIFName
-	b.AddRule(c, "", nft.Any(nft.CtState, nft.Established|nft.Related), nft.Accept())
-	b.AddRule(c, "within a network", nft.In(h.same(), from, to), nft.Accept())
-	b.AddRule(c, "internal networks have no way out", nft.In(h.internal(), from), nft.Drop())
-	b.AddRule(c, "internal networks have no way in", nft.In(h.internal(), to), nft.Drop())
-	b.AddRule(c, "published ports", nft.Any(nft.CtStatus, nft.StatusDNAT), nft.Accept())
-	b.AddRule(c, "isolated networks", nft.In(h.isolated(), from), nft.In(h.bridges(), to), nft.Drop())
-	b.AddRule(c, "isolated networks", nft.In(h.bridges(), from), nft.In(h.isolated(), to), nft.Drop())
-	b.AddRule(c, "only published ports from outside", nft.NotIn(h.bridges(), from), nft.In(h.bridges(), to), nft.Drop())
+	fromOurs, toOurs := h.in(bridges, from), h.in(bridges, to)
+	add("", nft.Any(nft.CtState, nft.Established|nft.Related), nft.Accept())
+	add("within a network", nft.In(h.same(), from, to), nft.Accept())
+	add("internal networks have no way out", h.in(internal, from), nft.Drop())
+	add("internal networks have no way in", h.in(internal, to), nft.Drop())
+	add("published ports", nft.Any(nft.CtStatus, nft.StatusDNAT), nft.Accept())
+	add("isolated networks", h.in(isolated, from), toOurs, nft.Drop())
+	add("isolated networks", fromOurs, h.in(isolated, to), nft.Drop())
+	add("only published ports from outside", nft.NotIn(h.interfaces(bridges), from), toOurs, nft.Drop())
 }
 
 // postrouting gives packets a source that answers find back to.
-func (h half) postrouting(b *nft.Batch) {
+func (h *half) postrouting(b *nft.Batch) {
 	c := nft.Chain{Table: h.table, Name: "postrouting", Type: nft.NAT, Hook: nft.Postrouting, Priority: 100}
 	b.AddChain(c)
+	add := b.Rules(c)
 	// A container that comes back to its own network by a published port would
 	// be answered directly, by an address that it didn't ask.
-	b.AddRule(c, "published ports, from their own network",
+	add("published ports, from their own network",
 		nft.Any(nft.CtStatus, nft.StatusDNAT), nft.In(h.home(), nft.OIFName, h.saddr), nft.Masquerade())
-	b.AddRule(c, "published ports, from the host's loopback",
-		is(h.saddr, h.loopback), nft.In(h.bridges(), nft.OIFName), nft.Masquerade())
-	b.AddRule(c, "between networks", nft.In(h.bridges(), nft.OIFName), nft.Accept())
-	b.AddRule(c, "out of networks", nft.In(h.masquerade(), nft.IIFName), nft.Masquerade())
+	add("published ports, from the host's loopback",
+		is(h.saddr, h.loopback), h.in(bridges, nft.OIFName), nft.Masquerade())
+	add("between networks", h.in(bridges, nft.OIFName), nft.Accept())
+	add("out of networks", h.in(masquerade, nft.IIFName), nft.Masquerade())
 }
 
 // localOnly matches a destination that is one of the host's addresses.

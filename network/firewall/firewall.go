@@ -94,12 +94,10 @@ func isOn(fd int) bool {
 	return fd >= 0 && err == nil && n > 0 && value[0] != '0'
 }
 
-// end lets the others go on. When something was deleted, closing the socket
-// waits until the kernel has really let it go, some ten milliseconds: that is
-// left to itself.
+// end lets the others go on.
 func (s *session) end() {
 	s.lock.Close()
-	go s.conn.Close()
+	s.conn.Close()
 }
 
 // Attach lets a container's networks and published ports work. Its interfaces

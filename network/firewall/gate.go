@@ -53,7 +53,7 @@ const (
 // make makes the gate, or what is missing of it. The end that packets are put
 // into stays down until open, so that an open gate is a whole one with the rules
 // that name its index. A host without IPv6 has a gate without.
-func (g gate) make(c *netlink.Conn, namespace *os.File) (out netlink.Link, err error) {
+func (g *gate) make(c *netlink.Conn, namespace *os.File) (out netlink.Link, err error) {
 	if out, err = c.Link(g.out); err == nil && out.Up {
 		return out, nil
 	}
@@ -95,7 +95,7 @@ func (g gate) make(c *netlink.Conn, namespace *os.File) (out netlink.Link, err e
 var no6 = []unix.Errno{unix.EAFNOSUPPORT, unix.EOPNOTSUPP, unix.EACCES, unix.ENODEV, unix.EINVAL}
 
 // open lets packets through.
-func (g gate) open(c *netlink.Conn, out netlink.Link) error {
+func (g *gate) open(c *netlink.Conn, out netlink.Link) error {
 	if out.Up {
 		return nil
 	}
@@ -105,12 +105,12 @@ func (g gate) open(c *netlink.Conn, out netlink.Link) error {
 	})
 }
 
-func (g gate) rule(family uint8) netlink.Rule {
+func (g *gate) rule(family uint8) netlink.Rule {
 	return netlink.Rule{Family: family, Priority: rulePriority, Mark: g.mark, Table: g.mark}
 }
 
 // close takes the gate away. Its routes go with its ends.
-func (g gate) close(c *netlink.Conn) error {
+func (g *gate) close(c *netlink.Conn) error {
 	return c.Ask([]netlink.Request{
 		netlink.DeleteRule(g.rule(unix.AF_INET)).Or(unix.ENOENT),
 		netlink.DeleteRule(g.rule(unix.AF_INET6)).Or(unix.ENOENT, unix.EAFNOSUPPORT, unix.EOPNOTSUPP),

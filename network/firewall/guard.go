@@ -21,14 +21,14 @@ type guard struct{ table nft.Table }
 
 func guardOf(table string) guard { return guard{nft.Table{Family: nft.Bridge, Name: table}} }
 
-func (g guard) set(name string, key ...nft.Type) nft.Set {
+func (g *guard) set(name string, key ...nft.Type) nft.Set {
 	return nft.Set{Table: g.table, Name: name, Key: key}
 }
 
-func (g guard) ports() nft.Set { return g.set("ports", nft.IfName) }
-func (g guard) own() nft.Set   { return g.set("own", nft.IfName, nft.EtherAddr) }
-func (g guard) own4() nft.Set  { return g.set("own4", nft.IfName, nft.EtherAddr, nft.IPv4Addr) }
-func (g guard) own6() nft.Set  { return g.set("own6", nft.IfName, nft.EtherAddr, nft.IPv6Addr) }
+func (g *guard) ports() nft.Set { return g.set("ports", nft.IfName) }
+func (g *guard) own() nft.Set   { return g.set("own", nft.IfName, nft.EtherAddr) }
+func (g *guard) own4() nft.Set  { return g.set("own4", nft.IfName, nft.EtherAddr, nft.IPv4Addr) }
+func (g *guard) own6() nft.Set  { return g.set("own6", nft.IfName, nft.EtherAddr, nft.IPv6Addr) }
 
 func etherType(n uint16) []byte { return nft.Port(n) }
 
@@ -45,7 +45,7 @@ var (
 )
 
 // base adds the table and its rules, in the place of what there was.
-func (g guard) base(b *nft.Batch) {
+func (g *guard) base(b *nft.Batch) {
 	b.AddTable(g.table)
 	b.DeleteTable(g.table)
 	b.AddTable(g.table)
@@ -58,54 +58,55 @@ func (g guard) base(b *nft.Batch) {
 	for _, c := range []nft.Chain{arp, ip4, icmp, ip6, in} {
 		b.AddChain(c)
 	}
-	b.AddRule(in, "", nft.NotIn(g.ports(), nft.IIFName), nft.Accept())
-	b.AddRule(in, "foreign link-layer address", nft.NotIn(g.own(), nft.IIFName, nft.EthSrc), nft.Drop())
-	b.AddRule(in, "", nft.Is(nft.EthType, etherType(unix.ETH_P_IP)), nft.Goto(ip4.Name))
-	b.AddRule(in, "", nft.Is(nft.EthType, etherType(unix.ETH_P_IPV6)), nft.Goto(ip6.Name))
-	b.AddRule(in, "", nft.Is(nft.EthType, etherType(unix.ETH_P_ARP)), nft.Goto(arp.Name))
-	b.AddRule(in, "neither IP nor ARP", nft.Drop())
+	frame, arps, four, six, icmps := b.Rules(in), b.Rules(arp), b.Rules(ip4), b.Rules(ip6), b.Rules(icmp)
+	frame("", nft.NotIn(g.ports(), nft.IIFName), nft.Accept())
+	frame("foreign link-layer address", nft.NotIn(g.own(), nft.IIFName, nft.EthSrc), nft.Drop())
+	frame("", nft.Is(nft.EthType, etherType(unix.ETH_P_IP)), nft.Goto(ip4.Name))
+	frame("", nft.Is(nft.EthType, etherType(unix.ETH_P_IPV6)), nft.Goto(ip6.Name))
+	frame("", nft.Is(nft.EthType, etherType(unix.ETH_P_ARP)), nft.Goto(arp.Name))
+	frame("neither IP nor ARP", nft.Drop())
 
-	b.AddRule(arp, "", nft.In(g.own4(), nft.IIFName, nft.ARPSenderMAC, nft.ARPSenderIP4), nft.Accept())
+	arps("", nft.In(g.own4(), nft.IIFName, nft.ARPSenderMAC, nft.ARPSenderIP4), nft.Accept())
 	none4 := nft.Is(nft.ARPSenderIP4, nft.Addr(netip.IPv4Unspecified()))
-	b.AddRule(arp, "asks whether an address is free", none4, nft.In(g.own(), nft.IIFName, nft.ARPSenderMAC), nft.Accept())
-	b.AddRule(arp, "forged ARP", nft.Drop())
+	arps("asks whether an address is free", none4, nft.In(g.own(), nft.IIFName, nft.ARPSenderMAC), nft.Accept())
+	arps("forged ARP", nft.Drop())
 
 	udp := nft.Is(nft.L4Proto, nft.UDP)
-	b.AddRule(ip4, "DHCP server", udp, nft.Is(nft.SPort, nft.Port(67)), nft.Drop())
-	b.AddRule(ip4, "", nft.In(g.own4(), nft.IIFName, nft.EthSrc, nft.SAddr4), nft.Accept())
-	b.AddRule(ip4, "asks for an address", nft.Is(nft.SAddr4, nft.Addr(netip.IPv4Unspecified())), udp, nft.Is(nft.DPort, nft.Port(67)), nft.Accept())
-	b.AddRule(ip4, "foreign source", nft.Drop())
+	four("DHCP server", udp, nft.Is(nft.SPort, nft.Port(67)), nft.Drop())
+	four("", nft.In(g.own4(), nft.IIFName, nft.EthSrc, nft.SAddr4), nft.Accept())
+	four("asks for an address", nft.Is(nft.SAddr4, nft.Addr(netip.IPv4Unspecified())), udp, nft.Is(nft.DPort, nft.Port(67)), nft.Accept())
+	four("foreign source", nft.Drop())
 
 	// What cannot be read as far as its protocol may hide anything.
-	b.AddRule(ip6, "", nft.Is(nft.L4Proto, icmp6), nft.Jump(icmp.Name))
-	b.AddRule(ip6, "DHCP server", udp, nft.Is(nft.SPort, nft.Port(547)), nft.Drop())
-	b.AddRule(ip6, "", nft.In(g.own6(), nft.IIFName, nft.EthSrc, nft.SAddr6), nft.Not(nft.L4Proto, reserved), nft.Accept())
-	b.AddRule(ip6, "foreign source", nft.Drop())
+	six("", nft.Is(nft.L4Proto, icmp6), nft.Jump(icmp.Name))
+	six("DHCP server", udp, nft.Is(nft.SPort, nft.Port(547)), nft.Drop())
+	six("", nft.In(g.own6(), nft.IIFName, nft.EthSrc, nft.SAddr6), nft.Not(nft.L4Proto, reserved), nft.Accept())
+	six("foreign source", nft.Drop())
 
-	b.AddRule(icmp, "router advertisement", nft.Is(nft.ICMPType, routerAdvertisement), nft.Drop())
-	b.AddRule(icmp, "redirect", nft.Is(nft.ICMPType, redirect), nft.Drop())
-	b.AddRule(icmp, "forged neighbour", nft.Is(nft.ICMPType, neighbourAdvertise), nft.NotIn(g.own6(), nft.IIFName, nft.EthSrc, neighbourTarget), nft.Drop())
+	icmps("router advertisement", nft.Is(nft.ICMPType, routerAdvertisement), nft.Drop())
+	icmps("redirect", nft.Is(nft.ICMPType, redirect), nft.Drop())
+	icmps("forged neighbour", nft.Is(nft.ICMPType, neighbourAdvertise), nft.NotIn(g.own6(), nft.IIFName, nft.EthSrc, neighbourTarget), nft.Drop())
 	none6 := nft.Is(nft.SAddr6, nft.Addr(netip.IPv6Unspecified()))
-	b.AddRule(icmp, "asks whether an address is free", none6, nft.Is(nft.ICMPType, neighbourSolicit), nft.Accept())
-	b.AddRule(icmp, "listens to a group", none6, nft.Is(nft.ICMPType, []byte{143}), nft.Accept())
+	icmps("asks whether an address is free", none6, nft.Is(nft.ICMPType, neighbourSolicit), nft.Accept())
+	icmps("listens to a group", none6, nft.Is(nft.ICMPType, []byte{143}), nft.Accept())
 }
 
 // add lets a container's ports speak as what it is.
-func (g guard) add(b *nft.Batch, sb *network.Sandbox) {
+func (g *guard) add(b *nft.Batch, sb *network.Sandbox) {
 	for _, e := range bridged(sb) {
 		g.each(e, b.AddElements)
 	}
 }
 
 // remove forgets a container, of which there may be nothing.
-func (g guard) remove(b *nft.Batch, sb *network.Sandbox) {
+func (g *guard) remove(b *nft.Batch, sb *network.Sandbox) {
 	for _, e := range bridged(sb) {
 		g.each(e, b.AddElements) // so that they can be deleted
 		g.each(e, b.DeleteElements)
 	}
 }
 
-func (g guard) each(e *network.Endpoint, f func(nft.Set, ...nft.Element)) {
+func (g *guard) each(e *network.Endpoint, f func(nft.Set, ...nft.Element)) {
 	mac, err := hex.DecodeString(strings.ReplaceAll(e.MAC, ":", ""))
 	if err != nil || len(mac) != 6 || e.HostInterface == "" {
 		return

@@ -59,7 +59,8 @@ func (s *session) closeGate() error {
 		return err
 	}
 	defer links.Close()
-	return gateOf(s.halves[0].table.Name).close(links)
+	g := gateOf(s.halves[0].table.Name)
+	return g.close(links)
 }
 
 // accommodate has others' rules let our packets through, also those of a
@@ -75,11 +76,11 @@ func (s *session) accommodate(sb *network.Sandbox) (HostRules, error) {
 		if f.Gate, err = s.conn.HasChain(h.chain(gateChain)); err != nil {
 			return HostRules{}, err
 		}
-		bridges, err := s.conn.Elements(h.bridges())
+		bridges, err := s.conn.Elements(h.interfaces(bridges))
 		if err != nil {
 			return HostRules{}, err
 		}
-		internal, err := s.conn.Elements(h.internal())
+		internal, err := s.conn.Elements(h.interfaces(internal))
 		if err != nil {
 			return HostRules{}, err
 		}

@@ -12,21 +12,18 @@ import (
 )
 
 // addNetworks adds what the rules have to know of a container's networks.
-func (h half) addNetworks(b *nft.Batch, sb *network.Sandbox) {
+func (h *half) addNetworks(b *nft.Batch, sb *network.Sandbox) {
 	for _, e := range bridged(sb) {
 		name := nft.Name(e.Link)
-		one := nft.Element{Key: name}
-		b.AddElements(h.bridges(), one)
+		for _, is := range []struct {
+			in  bool
+			set string
+		}{{true, bridges}, {e.Internal, internal}, {e.Isolated, isolated}, {!e.NoMasquerade && !e.Internal, masquerade}} {
+			if is.in {
+				b.AddElements(h.interfaces(is.set), nft.Element{Key: name})
+			}
+		}
 		b.AddElements(h.same(), nft.Element{Key: nft.Key(name, name)})
-		if e.Internal {
-			b.AddElements(h.internal(), one)
-		}
-		if e.Isolated {
-			b.AddElements(h.isolated(), one)
-		}
-		if !e.NoMasquerade && !e.Internal {
-			b.AddElements(h.masquerade(), one)
-		}
 		for _, a := range e.Addresses {
 			if a.Addr().Is6() == h.six {
 				from, to := ends(a)
@@ -68,7 +65,7 @@ func (f *Firewall) RemoveNetwork(n *network.Network) error {
 		if !there {
 			continue
 		}
-		bridges, err := s.conn.Elements(h.bridges())
+		bridges, err := s.conn.Elements(h.interfaces(bridges))
 		if err != nil {
 			return err
 		}
@@ -80,7 +77,7 @@ func (f *Firewall) RemoveNetwork(n *network.Network) error {
 			continue
 		}
 		last = false
-		for _, set := range []nft.Set{h.bridges(), h.internal(), h.isolated(), h.masquerade(), h.same(), h.home()} {
+		for _, set := range h.networkSets() {
 			elements, err := s.conn.Elements(set)
 			if err != nil {
 				return err

@@ -14,11 +14,11 @@ const (
 
 // openPorts are those of anyPorts that are open whatever the host's firewall
 // says, and openHostPorts those of hostPorts.
-func (h half) openPorts() nft.Set {
+func (h *half) openPorts() nft.Set {
 	return nft.Set{Table: h.table, Name: "open-ports", Key: []nft.Type{nft.Proto, nft.Service}}
 }
 
-func (h half) openHostPorts() nft.Set {
+func (h *half) openHostPorts() nft.Set {
 	return nft.Set{Table: h.table, Name: "open-host-ports", Key: []nft.Type{h.addr, nft.Proto, nft.Service}}
 }
 
@@ -33,19 +33,19 @@ func keys(elements []nft.Element) []nft.Element {
 
 // comeIn adds the chain by which packets from elsewhere get to what translates
 // them: those that the host's firewall has let in, and those that need not ask.
-func (h half) comeIn(b *nft.Batch, translate nft.Chain) {
+func (h *half) comeIn(b *nft.Batch, translate nft.Chain) {
 	b.AddSet(h.openPorts())
 	b.AddSet(h.openHostPorts())
 	in := nft.Chain{Table: h.table, Name: "prerouting", Type: nft.NAT, Hook: nft.Prerouting, Priority: -100}
 	b.AddChain(in)
 	b.AddRule(in, "let in", nft.Is(nft.IIFName, nft.Name(gateOf(h.table.Name).in)), nft.Jump(translate.Name))
-	b.AddRule(in, "internal networks have no way out", nft.In(h.internal(), nft.IIFName), nft.Accept())
+	b.AddRule(in, "internal networks have no way out", h.in(internal, nft.IIFName), nft.Accept())
 	b.AddRule(in, "need not ask", nft.In(h.openPorts(), nft.L4Proto, nft.DPort), localOnly(), nft.Jump(translate.Name))
 	b.AddRule(in, "need not ask", nft.In(h.openHostPorts(), h.daddr, nft.L4Proto, nft.DPort), localOnly(), nft.Jump(translate.Name))
 }
 
 // published are what a packet for a published port matches.
-func (h half) published() []nft.Expr {
+func (h *half) published() []nft.Expr {
 	return []nft.Expr{nft.In(h.hostPorts(), h.daddr, nft.L4Proto, nft.DPort), nft.In(h.anyPorts(), nft.L4Proto, nft.DPort)}
 }
 
@@ -55,7 +55,7 @@ const gateChain = "gate"
 
 // passage adds to a table of ours how packets come to the gate and leave it. It
 // may be added again, with another end of the gate.
-func (g gate) passage(b *nft.Batch, h half, out int32) {
+func (g *gate) passage(b *nft.Batch, h half, out int32) {
 	// A packet is still alive here because no rule of the host's own firewall was
 	// against it.
 	input := nft.Chain{Table: h.table, Name: "host-input", Type: nft.Filter, Hook: nft.Input, Priority: lastAtInput}
@@ -66,7 +66,7 @@ func (g gate) passage(b *nft.Batch, h half, out int32) {
 		b.FlushChain(c)
 	}
 	b.AddRule(input, "its port was closed meanwhile", nft.Is(nft.IIFName, nft.Name(g.in)), nft.Drop())
-	b.AddRule(input, "internal networks have no way out", nft.In(h.internal(), nft.IIFName), nft.Return())
+	b.AddRule(input, "internal networks have no way out", h.in(internal, nft.IIFName), nft.Return())
 	for _, port := range h.published() {
 		b.AddRule(input, "published ports", nft.Any(nft.CtState, nft.NewState), localOnly(), port, nft.Goto(again.Name))
 	}

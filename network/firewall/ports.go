@@ -12,17 +12,17 @@ import (
 )
 
 // anyPorts leads from a port of all the host's addresses to a container's.
-func (h half) anyPorts() nft.Set {
+func (h *half) anyPorts() nft.Set {
 	return nft.Set{Table: h.table, Name: "ports", Key: []nft.Type{nft.Proto, nft.Service}, Data: []nft.Type{h.addr, nft.Service}}
 }
 
 // hostPorts leads from a port of one of the host's addresses to a container's.
-func (h half) hostPorts() nft.Set {
+func (h *half) hostPorts() nft.Set {
 	return nft.Set{Table: h.table, Name: "host-ports", Key: []nft.Type{h.addr, nft.Proto, nft.Service}, Data: []nft.Type{h.addr, nft.Service}}
 }
 
 // ports adds the chains that lead from a published port to its container.
-func (h half) ports(b *nft.Batch) {
+func (h *half) ports(b *nft.Batch) {
 	b.AddSet(h.anyPorts())
 	b.AddSet(h.hostPorts())
 	translate := h.chain("ports")
@@ -42,7 +42,7 @@ func (h half) ports(b *nft.Batch) {
 
 // target is the container's address that published ports lead to: where its way
 // out is, so that answers go back the same way.
-func (h half) target(sb *network.Sandbox) (netip.Addr, bool) {
+func (h *half) target(sb *network.Sandbox) (netip.Addr, bool) {
 	for _, route := range sb.DefaultRoutes() {
 		if route.Gateway.Is6() != h.six || route.Endpoint.Driver != network.Bridge {
 			continue
@@ -57,7 +57,7 @@ func (h half) target(sb *network.Sandbox) (netip.Addr, bool) {
 }
 
 // portElements are a container's elements of both maps.
-func (h half) portElements(sb *network.Sandbox) (everywhere, one []nft.Element) {
+func (h *half) portElements(sb *network.Sandbox) (everywhere, one []nft.Element) {
 	to, ok := h.target(sb)
 	if !ok {
 		return nil, nil
@@ -87,7 +87,7 @@ func protocol(name string) byte {
 	return unix.IPPROTO_TCP
 }
 
-func (h half) addPorts(b *nft.Batch, sb *network.Sandbox) {
+func (h *half) addPorts(b *nft.Batch, sb *network.Sandbox) {
 	everywhere, one := h.portElements(sb)
 	b.AddElements(h.anyPorts(), everywhere...)
 	b.AddElements(h.hostPorts(), one...)
@@ -99,7 +99,7 @@ func (h half) addPorts(b *nft.Batch, sb *network.Sandbox) {
 
 // deletePorts deletes a container's elements, and not what another has put in
 // their place.
-func (h half) deletePorts(c *nft.Conn, b *nft.Batch, sb *network.Sandbox) error {
+func (h *half) deletePorts(c *nft.Conn, b *nft.Batch, sb *network.Sandbox) error {
 	everywhere, one := h.portElements(sb)
 	for _, part := range []struct {
 		set      nft.Set
@@ -115,7 +115,7 @@ func (h half) deletePorts(c *nft.Conn, b *nft.Batch, sb *network.Sandbox) error 
 }
 
 // present are those elements that a set has, from the same container.
-func (h half) present(c *nft.Conn, set nft.Set, elements []nft.Element) ([]nft.Element, error) {
+func (h *half) present(c *nft.Conn, set nft.Set, elements []nft.Element) ([]nft.Element, error) {
 	find := func(e nft.Element) (nft.Element, bool, error) { return c.Element(set, e.Key) }
 	if len(elements) > 20 { // one question for all
 		all, err := c.Elements(set)
