@@ -14,8 +14,8 @@ import (
 	"loper.run/image/oci"
 )
 
-// Check looks for what is damaged in the engine's images, containers and
-// volumes, and repairs of the images what can be. What it finds goes to
+// Check looks for what is damaged in the engine's images, containers,
+// volumes and networks, and repairs of the images what can be. What it finds goes to
 // o.Report; the error is only of what kept it from looking.
 func (e *Engine) Check(ctx context.Context, o image.Check) error {
 	report := o.Report
@@ -26,7 +26,8 @@ func (e *Engine) Check(ctx context.Context, o image.Check) error {
 		}
 		report(p)
 	}
-	return errors.Join(e.Images.Check(ctx, o), e.checkContainers(report), e.checkVolumes(report))
+	return errors.Join(e.Images.Check(ctx, o), e.checkContainers(report), e.checkVolumes(report),
+		e.Networks.Check(func(name string, err error) { report(image.Problem{Kind: "network", Name: name, What: err.Error()}) }))
 }
 
 // sufferers names the containers made of a layer or an image.

@@ -41,7 +41,7 @@ type Check struct {
 
 // Problem is something that is not as it should be.
 type Problem struct {
-	Kind string `json:"kind"` // image, name, blob, layer, leftover; of engines: container, volume
+	Kind string `json:"kind"` // image, name, blob, layer, leftover; of engines: container, volume, network
 	Name string `json:"name"` // which one
 	What string `json:"problem"`
 	// Harmless is what takes space and nothing else.

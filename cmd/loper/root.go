@@ -35,7 +35,7 @@ func (c *cli) rootCommand() *cobra.Command {
 		return exit(engineExit, badUsage(cmd, "%w", err))
 	})
 	f := root.PersistentFlags()
-	f.StringVar(&c.root, "root", "", "Directory of images, containers and volumes ($LOPER_ROOT)")
+	f.StringVar(&c.root, "root", "", "Directory of images, containers, volumes and networks ($LOPER_ROOT)")
 	f.StringVar(&c.runroot, "runroot", "", "Directory of the state of running containers ($LOPER_RUNROOT)")
 	f.StringVar(&c.logLevel, "log-level", "warn", "Say more or less: debug, info, warn, error")
 	return root

@@ -23,8 +23,8 @@ func newSystemCheck(c *cli) *cobra.Command {
 	var age, format string
 	cmd := &cobra.Command{
 		Use:   "check [OPTIONS]",
-		Short: "Look for damage in images, containers and volumes, and repair it",
-		Long: "Look for damage in images, containers and volumes, and repair it.\n\nLayers are compared with what they were when they were unpacked; --deep compares what\n" +
+		Short: "Look for damage in images, containers, volumes and networks, and repair it",
+		Long: "Look for damage in images, containers, volumes and networks, and repair it.\n\nLayers are compared with what they were when they were unpacked; --deep compares what\n" +
 			"their files hold too. A repair fetches only what is damaged. The exit code is 1 when\ndamage is found that was not repaired.",
 		Args: exactly(0),
 		RunE: func(cmd *cobra.Command, _ []string) error {

@@ -130,6 +130,21 @@ func TestNetworkInUse(t *testing.T) {
 	}
 }
 
+// A damaged network is told of, and goes by rm.
+func TestDamagedNetwork(t *testing.T) {
+	e := asRoot(t)
+	e.must("network", "create", "hurt")
+	e.writeFile(filepath.Join(e.root, "network", "hurt", "network.json"), `{"name":"other"`, 0o600)
+	e.mustFail(1, []string{"network hurt: network is damaged: remove it"}, "network", "ls")
+	e.mustFail(1, []string{"network hurt: network is damaged: remove it"}, "network", "create", "next")
+	if r := e.run("system", "check", "--quick"); r.code != 1 || !strings.Contains(r.stdout, "network hurt") {
+		t.Error(r)
+	}
+	e.must("network", "rm", "hurt")
+	e.must("network", "create", "next")
+	e.must("system", "check", "--quick")
+}
+
 // A network of which only stopped containers speak stays when others go.
 func TestNetworkOfStoppedContainer(t *testing.T) {
 	e := asRoot(t).busybox()
