@@ -27,10 +27,15 @@ import (
 type Firewall struct {
 	Store *network.Store
 	Host  *os.File // nil: the caller's own namespace
+	// Alone tells that nobody else has rules in that namespace, so that published
+	// ports need not ask them.
+	Alone bool
 }
 
 // Of is the firewall of a store, where the bridges of its networks are.
-func Of(s *network.Store) *Firewall { return &Firewall{Store: s, Host: network.HostNamespace} }
+func Of(s *network.Store) *Firewall {
+	return &Firewall{Store: s, Host: network.HostNamespace, Alone: network.HostNamespace != nil}
+}
 
 // TableName is how the tables of a store are called. Each store on a host has
 // its own.
@@ -112,6 +117,9 @@ func (f *Firewall) Attach(sb *network.Sandbox) error {
 		return err
 	}
 	defer s.end()
+	if f.Alone {
+		sb = opened(sb)
+	}
 	if err := s.attach(sb); err != nil {
 		return err
 	}

@@ -2,6 +2,7 @@ package firewall
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"hash/fnv"
 	"net/netip"
@@ -50,13 +51,19 @@ const (
 	rulePriority = 32700 // before the main table
 )
 
-// make makes the gate, or what is missing of it. The end that packets are put
-// into stays down until open, so that an open gate is a whole one with the rules
-// that name its index. A host without IPv6 has a gate without.
-func (g *gate) make(c *netlink.Conn, namespace *os.File) (out netlink.Link, err error) {
-	if out, err = c.Link(g.out); err == nil && out.Up {
-		return out, nil
+// isOpen reports whether the gate is, which says that all of it and the rules
+// that name its end were made.
+func (g *gate) isOpen(c *netlink.Conn) (bool, error) {
+	out, err := c.Link(g.out)
+	if errors.Is(err, unix.ENODEV) {
+		return false, nil
 	}
+	return out.Up, err
+}
+
+// make makes what is missing of the gate. The end that packets are put into stays
+// down until open. A host without IPv6 has a gate without.
+func (g *gate) make(c *netlink.Conn, namespace *os.File) (out netlink.Link, err error) {
 	// Both ends have one address of link layer, so that nobody has to be asked
 	// whose it is.
 	address := binary.BigEndian.AppendUint32([]byte{0x02, 0}, g.mark)
@@ -96,9 +103,6 @@ var no6 = []unix.Errno{unix.EAFNOSUPPORT, unix.EOPNOTSUPP, unix.EACCES, unix.ENO
 
 // open lets packets through.
 func (g *gate) open(c *netlink.Conn, out netlink.Link) error {
-	if out.Up {
-		return nil
-	}
 	return c.Ask([]netlink.Request{
 		netlink.Set(netlink.Settings{Index: out.Index, Up: true}),
 		netlink.NewRoute(netlink.Route{To: netip.PrefixFrom(gateway6, 128), Index: out.Index}).Or(no6...),

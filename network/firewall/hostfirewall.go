@@ -16,13 +16,26 @@ func asks(sb *network.Sandbox) bool {
 	return !sb.PublishOpen && len(sb.Ports) > 0 && len(bridged(sb)) > 0
 }
 
+// opened is a container whose ports ask nobody.
+func opened(sb *network.Sandbox) *network.Sandbox {
+	own := *sb
+	own.PublishOpen = true
+	return &own
+}
+
 // gated makes sure that packets which the host's firewall lets in find the way
-// to published ports. A gate that is open is known to the tables.
+// to published ports.
 func (s *session) gated() error {
-	return s.atGate(func(g gate, out netlink.Link) error {
-		if out.Up {
-			return nil
-		}
+	links, err := netlink.OpenIn(s.Host)
+	if err != nil {
+		return err
+	}
+	defer links.Close()
+	g := gateOf(s.halves[0].table.Name)
+	if open, err := g.isOpen(links); open || err != nil {
+		return err
+	}
+	return s.atGate(links, func(g gate, out netlink.Link) error {
 		var b nft.Batch
 		for _, h := range s.halves {
 			g.passage(&b, h, out.Index)
@@ -32,12 +45,7 @@ func (s *session) gated() error {
 }
 
 // atGate makes the gate, has the tables told of its end, and opens it.
-func (s *session) atGate(tell func(g gate, out netlink.Link) error) error {
-	links, err := netlink.OpenIn(s.Host)
-	if err != nil {
-		return err
-	}
-	defer links.Close()
+func (s *session) atGate(links *netlink.Conn, tell func(g gate, out netlink.Link) error) error {
 	g := gateOf(s.halves[0].table.Name)
 	out, err := g.make(links, s.Host)
 	if err == nil {

@@ -1,6 +1,7 @@
 package firewall
 
 import (
+	"fmt"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -183,6 +184,18 @@ func TestFlush(t *testing.T) {
 	l.ok(l.host.IP("link", "del", gateOf(table).in))
 	l.ok(f.Attach(sb))
 	l.expect("attached again", all(open))
+	// What a killed command left of a gate, and what others take of one.
+	l.ok(l.host.IP("link", "set", gateOf(table).out, "down"))
+	l.expect("with a gate that was not opened", all(silent))
+	l.ok(f.Attach(sb))
+	l.expect("attached again", all(open))
+	l.ok(l.host.IP("rule", "del", "priority", fmt.Sprint(rulePriority)))
+	l.ok(l.host.IP("-6", "rule", "del", "priority", fmt.Sprint(rulePriority)))
+	l.ok(l.host.IP("address", "flush", "dev", gateOf(table).in))
+	l.ok(l.host.IP("link", "set", gateOf(table).in, "down"))
+	l.ok(f.Repair())
+	l.nft("table inet pre { chain pre { type filter hook prerouting priority raw; icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert } accept; fib saddr . mark . iif oif missing drop; }; }")
+	l.expect("repaired once more", all(open))
 }
 
 // --publish-open asks nobody.
@@ -191,11 +204,17 @@ func TestPublishOpen(t *testing.T) {
 	l.rules("firewalld.nft")
 	l.settle(f, sb)
 	l.expect("published past the firewall", all(open))
-	if _, err := os.Stat("/proc/sys/net"); err == nil && l.host.IP("link", "show", gateOf(TableName(f.Store.Root)).out) == nil {
-		t.Error("there is a gate that nobody needs")
-	}
 	l.ok(f.Detach(sb))
 	l.expect("detached", all(asHost))
+	// In a namespace of an ordinary user's there is nobody to ask.
+	f.Alone, sb.PublishOpen = true, false
+	l.ok(f.Attach(sb))
+	l.expect("in a namespace of our own", all(open))
+	l.ok(f.Repair())
+	l.expect("and repaired", all(open))
+	if l.host.IP("link", "show", gateOf(TableName(f.Store.Root)).out) == nil {
+		t.Error("there is a gate that nobody needs")
+	}
 }
 
 // With the last network everything goes, also out of others' chains.

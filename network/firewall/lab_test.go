@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -227,22 +228,26 @@ func (l *lab) outcome(from *env.Netns, network, to string) (outcome, string, tim
 // expect checks what becomes of packets of the client for port 8080 of the host.
 func (l *lab) expect(what string, want map[string]outcome) {
 	l.t.Helper()
+	var all sync.WaitGroup
 	for kind, want := range want {
-		network, address, own := kind[:3], host4, client4
-		if strings.HasSuffix(kind, "6") {
-			address, own = host6, client6
-		}
-		got, who, took := l.outcome(l.client, network, net.JoinHostPort(address, "8080"))
-		if want == asHost {
-			want, _, _ = l.outcome(l.client, network, net.JoinHostPort(address, "8079"))
-		}
-		if got != want {
-			l.t.Errorf("%s: %s is %s after %v, want %s", what, kind, got, took, want)
-		}
-		if got == open && netip.MustParseAddr(who) != netip.MustParseAddr(own) {
-			l.t.Errorf("%s: %s: the container sees %s, not the client", what, kind, who)
-		}
+		all.Go(func() {
+			network, address, own := kind[:3], host4, client4
+			if strings.HasSuffix(kind, "6") {
+				address, own = host6, client6
+			}
+			got, who, took := l.outcome(l.client, network, net.JoinHostPort(address, "8080"))
+			if want == asHost {
+				want, _, _ = l.outcome(l.client, network, net.JoinHostPort(address, "8079"))
+			}
+			if got != want {
+				l.t.Errorf("%s: %s is %s after %v, want %s", what, kind, got, took, want)
+			}
+			if got == open && netip.MustParseAddr(who) != netip.MustParseAddr(own) {
+				l.t.Errorf("%s: %s: the container sees %s, not the client", what, kind, who)
+			}
+		})
 	}
+	all.Wait()
 }
 
 func all(o outcome) map[string]outcome {

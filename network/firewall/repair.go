@@ -58,7 +58,12 @@ func (s *session) rebuild(sb *network.Sandbox) error {
 		}
 		return s.conn.Commit(&b)
 	}
-	return s.atGate(func(g gate, out netlink.Link) error {
+	links, err := netlink.OpenIn(s.Host)
+	if err != nil {
+		return err
+	}
+	defer links.Close()
+	return s.atGate(links, func(g gate, out netlink.Link) error {
 		for _, h := range s.halves {
 			g.passage(&b, h, out.Index)
 		}
@@ -90,6 +95,9 @@ func (f *Firewall) running() (map[string]*network.Sandbox, error) {
 		}
 		if err != nil {
 			return nil, err
+		}
+		if f.Alone {
+			sb = opened(sb)
 		}
 		all[sb.Container] = sb
 	}

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -86,7 +87,11 @@ func (j *job) pack(m machine, names, flags []string) error {
 	}
 	for _, who := range users {
 		for _, name := range names {
-			fmt.Fprintln(&list, who, name, strings.Join(flags, " "))
+			args := flags
+			if run := only[name]; run != "" && !slices.ContainsFunc(flags, func(f string) bool { return strings.HasPrefix(f, "-test.run=") }) {
+				args = append(slices.Clip(flags), "-test.run="+run)
+			}
+			fmt.Fprintln(&list, who, name, strings.Join(args, " "))
 		}
 	}
 	if err := os.WriteFile(filepath.Join(j.tree(), "list"), []byte(list.String()), 0o644); err != nil {
