@@ -139,6 +139,46 @@ func ip6From(src, dst string, next byte, payload []byte) []byte {
 	return append(h, payload...)
 }
 
+// routerAdvertisement offers a way out and a prefix.
+var routerAdvertisement = append([]byte{134, 0, 0, 0, 64, 0, 7, 8, 0, 0, 0, 0, 0, 0, 0, 0},
+	3, 4, 64, 0xc0, 0, 0, 14, 16, 0, 0, 14, 16, 0, 0, 0, 0, 0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
+
+// Neither the host nor a neighbour believes a container that says it is a
+// router, also if nobody stops it (CVE-2020-13401).
+func TestRouterAdvertisement(t *testing.T) {
+	h := host(t)
+	inA, inB := connect(t, sandbox(2)), connect(t, sandbox(3))
+	must(t, h, "sysctl", "-qw", "net.ipv6.conf.all.forwarding=0")
+	from := packets(t, inA, "eth0")
+	advertise := func() {
+		f := frame{[]byte{0x33, 0x33, 0, 0, 0, 1}, []byte{2, 0, 0, 0, 0, 2}, unix.ETH_P_IPV6,
+			ip6From("fe80::ff:fe00:2", "ff02::1", unix.IPPROTO_ICMPV6, bytes.Clone(routerAdvertisement))}
+		if _, err := unix.Write(from, f.bytes()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	believes := func(n *env.Netns, name string) bool {
+		routes := must(t, n, "ip", "-6", "route") + must(t, n, "ip", "-6", "addr", "show", "dev", name)
+		return strings.Contains(routes, "2001:db8:") || strings.Contains(routes, "fe80::ff:fe00:2 dev")
+	}
+	advertise()
+	time.Sleep(200 * time.Millisecond)
+	if believes(h, "lbr-red") {
+		t.Error("the host believes it")
+	}
+	if believes(inB, "eth0") {
+		t.Error("a neighbour believes it")
+	}
+	// The test sees who does.
+	must(t, inB, "sysctl", "-qw", "net.ipv6.conf.eth0.accept_ra=2")
+	for i := 0; !believes(inB, "eth0"); i++ {
+		advertise()
+		if time.Sleep(50 * time.Millisecond); i == 40 {
+			t.Fatal("who shall believe it does not either")
+		}
+	}
+}
+
 // A container that has all rights over its own network namespace says what it
 // likes, and is heard only as what it is.
 func TestForged(t *testing.T) {
@@ -154,8 +194,7 @@ func TestForged(t *testing.T) {
 	all := []byte{255, 255, 255, 255, 255, 255}
 	const self6, ll, nodes = "fd00::2", "fe80::ff:fe00:2", "ff02::1"
 	icmp := func(kind byte, rest ...byte) []byte { return append([]byte{kind, 0, 0, 0}, rest...) }
-	advert := append([]byte{64, 0, 7, 8, 0, 0, 0, 0, 0, 0, 0, 0}, []byte{3, 4, 64, 0xc0, 0, 0, 14, 16, 0, 0, 14, 16, 0, 0, 0, 0, 0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}...)
-	hidden := append([]byte{unix.IPPROTO_ICMPV6, 0, 1, 4, 0, 0, 0, 0}, icmp(134, advert...)...)
+	hidden := append([]byte{unix.IPPROTO_ICMPV6, 0, 1, 4, 0, 0, 0, 0}, routerAdvertisement...)
 	solicited := func(target string) []byte { return append([]byte{0x60, 0, 0, 0}, addr(target)...) }
 	for _, c := range []struct {
 		name   string
@@ -179,7 +218,7 @@ func TestForged(t *testing.T) {
 		{"DHCPv6 server", frame{all, mac, unix.ETH_P_IPV6, ip6From(ll, nodes, 17, udp(547, 546, ""))}, false},
 		{"neighbour advertisement", frame{all, mac, unix.ETH_P_IPV6, ip6From(self6, nodes, 58, icmp(136, solicited(self6)...))}, true},
 		{"forged neighbour advertisement", frame{all, mac, unix.ETH_P_IPV6, ip6From(self6, nodes, 58, icmp(136, solicited("fd00::1")...))}, false},
-		{"router advertisement", frame{all, mac, unix.ETH_P_IPV6, ip6From(ll, nodes, 58, icmp(134, advert...))}, false},
+		{"router advertisement", frame{all, mac, unix.ETH_P_IPV6, ip6From(ll, nodes, 58, bytes.Clone(routerAdvertisement))}, false},
 		{"router advertisement behind options", frame{all, mac, unix.ETH_P_IPV6, ip6From(ll, nodes, 60, hidden)}, false},
 		{"redirect", frame{all, mac, unix.ETH_P_IPV6, ip6From(ll, nodes, 58, icmp(137, make([]byte, 36)...))}, false},
 		{"duplicate address detection", frame{all, mac, unix.ETH_P_IPV6, ip6From("::", nodes, 58, icmp(135, append([]byte{0, 0, 0, 0}, addr(self6)...)...))}, true},
