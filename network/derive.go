@@ -21,6 +21,10 @@ func makeMAC(n *Network, m *Member) string {
 	return formatMAC([]byte{0x02, byte(sum >> 32), byte(sum >> 24), byte(sum >> 16), byte(sum >> 8), byte(sum)})
 }
 
+// PortGroup is the group of interfaces that the host's ends of a network's
+// containers belong to, by which rules know them from the moment they are made.
+func PortGroup(networkID string) uint32 { return uint32(digest(networkID, "group")) | 1 }
+
 // hostInterface is a name for the host's end of a container's interface. No two
 // starts have the same: what the one before left may still be on its way out.
 func hostInterface(container string) string {

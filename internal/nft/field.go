@@ -30,6 +30,7 @@ var (
 	OIF      = Field{of: meta, key: unix.NFT_META_OIF, size: 4}
 	IIFName  = Field{of: meta, key: unix.NFT_META_IIFNAME, size: 16}
 	OIFName  = Field{of: meta, key: unix.NFT_META_OIFNAME, size: 16}
+	IIFGroup = Field{of: meta, key: unix.NFT_META_IIFGROUP, size: 4} // of interfaces, as Uint32
 	MetaMark = Field{of: meta, key: unix.NFT_META_MARK, size: 4}
 	NFProto  = Field{of: meta, key: unix.NFT_META_NFPROTO, size: 1} // a Family
 	L4Proto  = Field{of: meta, key: unix.NFT_META_L4PROTO, size: 1}

@@ -15,8 +15,9 @@ import (
 // guard is the table that sees frames where they come into a bridge. A container
 // speaks only as itself: with its own addresses of link layer, IPv4 and IPv6,
 // also inside of ARP and neighbour discovery. And it is neither a router nor a
-// DHCP server to others. Containers are elements, with the host's ends of their
-// interfaces.
+// DHCP server to others. Ports are a container's by the group that they are made
+// in; what they may say are elements, with the ports' names. A port of which
+// there is nothing says nothing.
 type guard struct{ table nft.Table }
 
 func guardOf(table string) guard { return guard{nft.Table{Family: nft.Bridge, Name: table}} }
@@ -25,10 +26,10 @@ func (g *guard) set(name string, key ...nft.Type) nft.Set {
 	return nft.Set{Table: g.table, Name: name, Key: key}
 }
 
-func (g *guard) ports() nft.Set { return g.set("ports", nft.IfName) }
-func (g *guard) own() nft.Set   { return g.set("own", nft.IfName, nft.EtherAddr) }
-func (g *guard) own4() nft.Set  { return g.set("own4", nft.IfName, nft.EtherAddr, nft.IPv4Addr) }
-func (g *guard) own6() nft.Set  { return g.set("own6", nft.IfName, nft.EtherAddr, nft.IPv6Addr) }
+func (g *guard) groups() nft.Set { return g.set("groups", nft.Mark) }
+func (g *guard) own() nft.Set    { return g.set("own", nft.IfName, nft.EtherAddr) }
+func (g *guard) own4() nft.Set   { return g.set("own4", nft.IfName, nft.EtherAddr, nft.IPv4Addr) }
+func (g *guard) own6() nft.Set   { return g.set("own6", nft.IfName, nft.EtherAddr, nft.IPv6Addr) }
 
 func etherType(n uint16) []byte { return nft.Port(n) }
 
@@ -49,7 +50,7 @@ func (g *guard) base(b *nft.Batch) {
 	b.AddTable(g.table)
 	b.DeleteTable(g.table)
 	b.AddTable(g.table)
-	for _, s := range []nft.Set{g.ports(), g.own(), g.own4(), g.own6()} {
+	for _, s := range []nft.Set{g.groups(), g.own(), g.own4(), g.own6()} {
 		b.AddSet(s)
 	}
 	chain := func(name string) nft.Chain { return nft.Chain{Table: g.table, Name: name} }
@@ -59,7 +60,7 @@ func (g *guard) base(b *nft.Batch) {
 		b.AddChain(c)
 	}
 	frame, arps, four, six, icmps := b.Rules(in), b.Rules(arp), b.Rules(ip4), b.Rules(ip6), b.Rules(icmp)
-	frame("", nft.NotIn(g.ports(), nft.IIFName), nft.Accept())
+	frame("no container", nft.NotIn(g.groups(), nft.IIFGroup), nft.Accept())
 	frame("foreign link-layer address", nft.NotIn(g.own(), nft.IIFName, nft.EthSrc), nft.Drop())
 	frame("", nft.Is(nft.EthType, etherType(unix.ETH_P_IP)), nft.Goto(ip4.Name))
 	frame("", nft.Is(nft.EthType, etherType(unix.ETH_P_IPV6)), nft.Goto(ip6.Name))
@@ -94,6 +95,7 @@ func (g *guard) base(b *nft.Batch) {
 // add lets a container's ports speak as what it is.
 func (g *guard) add(b *nft.Batch, sb *network.Sandbox) {
 	for _, e := range bridged(sb) {
+		b.AddElements(g.groups(), group(e.NetworkID))
 		g.each(e, b.AddElements)
 	}
 }
@@ -106,13 +108,22 @@ func (g *guard) remove(b *nft.Batch, sb *network.Sandbox) {
 	}
 }
 
+// removeNetwork forgets a network, of which there may be nothing.
+func (g *guard) removeNetwork(b *nft.Batch, id string) {
+	b.AddElements(g.groups(), group(id)) // so that it can be deleted
+	b.DeleteElements(g.groups(), group(id))
+}
+
+func group(networkID string) nft.Element {
+	return nft.Element{Key: nft.Uint32(network.PortGroup(networkID))}
+}
+
 func (g *guard) each(e *network.Endpoint, f func(nft.Set, ...nft.Element)) {
 	mac, err := hex.DecodeString(strings.ReplaceAll(e.MAC, ":", ""))
 	if err != nil || len(mac) != 6 || e.HostInterface == "" {
 		return
 	}
 	name := nft.Name(e.HostInterface)
-	f(g.ports(), nft.Element{Key: name})
 	f(g.own(), nft.Element{Key: nft.Key(name, mac)})
 	addresses := e.Addresses
 	if slices.ContainsFunc(addresses, func(a netip.Prefix) bool { return a.Addr().Is6() }) {

@@ -93,6 +93,12 @@ func (f *Firewall) RemoveNetwork(n *network.Network) error {
 		if err := s.closeGate(); err != nil {
 			return err
 		}
+	} else {
+		var b nft.Batch
+		s.guard.removeNetwork(&b, n.ID)
+		if err := s.conn.Commit(&b); err != nil && !errors.Is(err, unix.ENOENT) {
+			return err
+		}
 	}
 	_, err = s.accommodate(nil)
 	return err

@@ -40,19 +40,13 @@ func RepairRules(store *network.Store) error {
 // Connect connects a container that is being started, in its network namespace.
 // What it made before it failed goes with Leave.
 func Connect(store *network.Store, s *network.Sandbox, namespace *os.File) error {
-	if err := link.Connect(s, namespace); err != nil {
-		return err
-	}
-	return firewall.Of(store).Attach(s)
+	return link.Connect(s, namespace, func() error { return firewall.Of(store).Attach(s) })
 }
 
 // ConnectOne connects a running container to one more network; the endpoint is
 // one of the sandbox's.
 func ConnectOne(store *network.Store, s *network.Sandbox, e *network.Endpoint, namespace *os.File) error {
-	if err := link.ConnectOne(s, e, namespace); err != nil {
-		return err
-	}
-	return firewall.Of(store).Attach(s)
+	return link.ConnectOne(s, e, namespace, func() error { return firewall.Of(store).Attach(s) })
 }
 
 // DisconnectOne disconnects a running container from one network, the endpoint's.

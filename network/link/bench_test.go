@@ -22,7 +22,7 @@ func BenchmarkConnect(b *testing.B) {
 			for range b.N {
 				n := env.TestNetns(b)
 				start := time.Now()
-				if err := link.Connect(s, n.File()); err != nil {
+				if err := link.Connect(s, n.File(), noRules); err != nil {
 					b.Fatal(err)
 				}
 				connecting += time.Since(start)

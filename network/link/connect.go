@@ -14,19 +14,21 @@ import (
 )
 
 // Connect gives a container that is being started its interfaces, in its
-// network namespace. After an error there is nothing of them.
-func Connect(s *network.Sandbox, ns *os.File) error {
-	return connect(s, s.Endpoints, ns)
+// network namespace. Rules is called when the host has its ends of them, and
+// works while the container gets addresses. After an error there is nothing of
+// the interfaces.
+func Connect(s *network.Sandbox, ns *os.File, rules func() error) error {
+	return connect(s, s.Endpoints, ns, rules)
 }
 
 // ConnectOne gives a running container one more interface.
-func ConnectOne(s *network.Sandbox, e *network.Endpoint, ns *os.File) error {
-	return connect(s, []network.Endpoint{*e}, ns)
+func ConnectOne(s *network.Sandbox, e *network.Endpoint, ns *os.File, rules func() error) error {
+	return connect(s, []network.Endpoint{*e}, ns, rules)
 }
 
-func connect(s *network.Sandbox, list []network.Endpoint, ns *os.File) (err error) {
+func connect(s *network.Sandbox, list []network.Endpoint, ns *os.File, rules func() error) (err error) {
 	if len(list) == 0 {
-		return nil
+		return rules()
 	}
 	w, err := begin(s, list, ns)
 	if err != nil {
@@ -47,10 +49,13 @@ func connect(s *network.Sandbox, list []network.Endpoint, ns *os.File) (err erro
 	if err := w.interfaces(); err != nil {
 		return err
 	}
-	if err := w.addresses(); err != nil {
-		return err
+	ruled := make(chan error, 1)
+	go func() { ruled <- rules() }()
+	err = w.addresses()
+	if err == nil {
+		err = w.rates()
 	}
-	return w.rates()
+	return errors.Join(err, <-ruled)
 }
 
 // work is one call of Connect or Disconnect.

@@ -47,8 +47,8 @@ func TestMacvlan(t *testing.T) {
 			_, other := wired(t)
 			a, b := onWire(network.Macvlan, mode, 2), onWire(network.Macvlan, mode, 3)
 			inA, inB := env.TestNetns(t), env.TestNetns(t)
-			lacks(t, link.Connect(a, inA.File()))
-			lacks(t, link.Connect(b, inB.File()))
+			lacks(t, link.Connect(a, inA.File(), noRules))
+			lacks(t, link.Connect(b, inB.File(), noRules))
 			reach(t, inA, other, "192.0.2.9", "2001:db8::9")
 			reach(t, other, inB, "192.0.2.13", "2001:db8::3")
 			if err := reached(inA, inB, "192.0.2.13"); (err == nil) != together {
@@ -77,9 +77,9 @@ func TestMacvlan(t *testing.T) {
 func TestMacvlanPassthru(t *testing.T) {
 	_, other := wired(t)
 	inA := env.TestNetns(t)
-	lacks(t, link.Connect(onWire(network.Macvlan, "passthru", 2), inA.File()))
+	lacks(t, link.Connect(onWire(network.Macvlan, "passthru", 2), inA.File(), noRules))
 	reach(t, inA, other, "192.0.2.9")
-	err := link.Connect(onWire(network.Macvlan, "passthru", 3), env.TestNetns(t).File())
+	err := link.Connect(onWire(network.Macvlan, "passthru", 3), env.TestNetns(t).File(), noRules)
 	if err == nil || !strings.Contains(err.Error(), "the parent up0") {
 		t.Errorf("error %v", err)
 	}
@@ -89,16 +89,16 @@ func TestMacvlanRefused(t *testing.T) {
 	h := host(t)
 	n := env.TestNetns(t)
 	s := onWire(network.Macvlan, "", 2)
-	if err := link.Connect(s, n.File()); err == nil || !strings.Contains(err.Error(), "there is no interface up0") {
+	if err := link.Connect(s, n.File(), noRules); err == nil || !strings.Contains(err.Error(), "there is no interface up0") {
 		t.Errorf("error %v", err)
 	}
 	must(t, h, "ip", "link", "add", "up0", "type", "veth", "peer", "name", "up1")
 	s.Endpoints[0].Mode = "other"
-	if err := link.Connect(s, n.File()); err == nil || !strings.Contains(err.Error(), "no mode other") {
+	if err := link.Connect(s, n.File(), noRules); err == nil || !strings.Contains(err.Error(), "no mode other") {
 		t.Errorf("error %v", err)
 	}
 	s.Endpoints[0].Mode, s.RateIn = "", 1e6
-	if err := link.Connect(s, n.File()); err == nil || !strings.Contains(err.Error(), "use a bridge network") {
+	if err := link.Connect(s, n.File(), noRules); err == nil || !strings.Contains(err.Error(), "use a bridge network") {
 		t.Errorf("error %v", err)
 	}
 	if all := interfaces(t, n); len(all) != 1 {
@@ -113,7 +113,7 @@ func TestIpvlan(t *testing.T) {
 			a := onWire(network.Ipvlan, mode, 2)
 			a.Endpoints[0].MAC = ""
 			inA := env.TestNetns(t)
-			lacks(t, link.Connect(a, inA.File()))
+			lacks(t, link.Connect(a, inA.File(), noRules))
 			if strings.HasPrefix(mode, "l3") { // nobody answers ARP for the container
 				must(t, other, "ip", "neigh", "replace", "192.0.2.12", "lladdr", interfaces(t, inA)["eth0"].Address, "dev", "far0")
 			}
@@ -135,7 +135,7 @@ func TestVLANParent(t *testing.T) {
 	s := onWire(network.Macvlan, "", 2)
 	s.Endpoints[0].Link = "up0.10"
 	inA := env.TestNetns(t)
-	lacks(t, link.Connect(s, inA.File()))
+	lacks(t, link.Connect(s, inA.File(), noRules))
 	must(t, other, "ip", "link", "add", "far0.10", "link", "far0", "type", "vlan", "id", "10")
 	must(t, other, "ip", "addr", "add", "192.0.2.20/24", "dev", "far0.10")
 	must(t, other, "ip", "link", "set", "far0.10", "up")
@@ -165,8 +165,8 @@ func TestBridgeVLAN(t *testing.T) {
 		return sandbox(n, e)
 	}
 	inA, inB := env.TestNetns(t), env.TestNetns(t)
-	lacks(t, link.Connect(place(2), inA.File()))
-	lacks(t, link.Connect(place(3), inB.File()))
+	lacks(t, link.Connect(place(2), inA.File(), noRules))
+	lacks(t, link.Connect(place(3), inB.File(), noRules))
 	reach(t, inA, inB, "10.89.0.3", "fd00::3")
 	reach(t, inA, h, "10.89.0.1", "fd00::1")
 	if d := interfaces(t, h)["lbr-red"].Linkinfo.Info_data; d["vlan_filtering"] != 1.0 || d["vlan_default_pvid"] != 7.0 {

@@ -38,7 +38,7 @@ func churn(n int) error {
 			return err
 		}
 		s := sandbox(n)
-		if err := link.Connect(s, inside.File()); err != nil {
+		if err := link.Connect(s, inside.File(), noRules); err != nil {
 			return err
 		}
 		if out, err := run(inside, "ip", "-6", "route", "get", "fd00::1"); err != nil || !strings.Contains(out, "eth0") {
@@ -129,7 +129,7 @@ func TestRefused(t *testing.T) {
 	n := env.TestNetns(t)
 	refused := func(s *network.Sandbox, want string) {
 		t.Helper()
-		err := link.Connect(s, n.File())
+		err := link.Connect(s, n.File(), noRules)
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("error %v, not %s", err, want)
 		}
@@ -181,7 +181,7 @@ func TestNoIPv6(t *testing.T) {
 	must(t, n, "sysctl", "-qw", "net.ipv6.conf.all.disable_ipv6=1", "net.ipv6.conf.default.disable_ipv6=1")
 	must(t, h, "sysctl", "-qw", "net.ipv6.conf.all.disable_ipv6=1", "net.ipv6.conf.default.disable_ipv6=1")
 	s := sandbox(2)
-	if err := link.Connect(s, n.File()); err != nil {
+	if err := link.Connect(s, n.File(), noRules); err != nil {
 		t.Fatal(err)
 	}
 	reach(t, n, h, "10.89.0.1")
@@ -211,7 +211,7 @@ func TestSeveral(t *testing.T) {
 	}
 	reach(t, n, h, "10.92.0.1", "fd02::1", "10.89.0.1", "fd00::1")
 	s.Endpoints = append(s.Endpoints, second)
-	if err := link.ConnectOne(s, &second, n.File()); err != nil {
+	if err := link.ConnectOne(s, &second, n.File(), noRules); err != nil {
 		t.Fatal(err)
 	}
 	reach(t, n, h, "10.91.0.1", "fd01::1", "10.89.0.1")

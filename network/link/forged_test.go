@@ -234,9 +234,7 @@ func TestForged(t *testing.T) {
 				}
 				return arrives(atB, c.frame, wait), arrives(atHost, c.frame, wait)
 			}
-			if err := wall.Detach(a); err != nil {
-				t.Fatal(err)
-			}
+			must(t, h, "nft", "flush", "ruleset")
 			if n, h := send(500 * time.Millisecond); !n || !h {
 				t.Errorf("without a guard a neighbour sees it: %v, the host: %v", n, h)
 			}
@@ -251,6 +249,16 @@ func TestForged(t *testing.T) {
 				t.Errorf("a neighbour sees it: %v, the host: %v", n, h)
 			}
 		})
+	}
+	// Who has not been let in yet says nothing at all.
+	if err := wall.Detach(a); err != nil {
+		t.Fatal(err)
+	}
+	if err := reached(inA, h, "10.89.0.1"); err == nil {
+		t.Error("a container speaks before it was let in")
+	}
+	if err := wall.Attach(a); err != nil {
+		t.Fatal(err)
 	}
 	// Honest programs notice nothing.
 	if err := wall.Attach(b); err != nil {

@@ -37,7 +37,7 @@ func (w *work) make(p *place) (again bool, err error) {
 		return false, w.sub(p, inner)
 	}
 	requests := []netlink.Request{
-		netlink.Veth(netlink.Settings{Name: p.HostInterface, MTU: inner.MTU, Master: p.over.Index}, inner),
+		netlink.Veth(netlink.Settings{Name: p.HostInterface, MTU: inner.MTU, Master: p.over.Index, Group: network.PortGroup(p.NetworkID)}, inner),
 		netlink.Set(netlink.Settings{Name: p.HostInterface, NoLinkLocal: true}).Or(noIPv6...),
 	}
 	if p.NoICC {

@@ -57,7 +57,7 @@ func TestRates(t *testing.T) {
 	s := sandbox(2)
 	s.RateIn, s.RateOut = 16e6, 8e6
 	n := env.TestNetns(t)
-	if err := link.Connect(s, n.File()); err != nil {
+	if err := link.Connect(s, n.File(), noRules); err != nil {
 		if strings.Contains(err.Error(), "the kernel") {
 			t.Skip(err)
 		}
