@@ -3,6 +3,7 @@ package dns
 import (
 	"bytes"
 	"encoding/binary"
+	"net/netip"
 	"slices"
 	"time"
 
@@ -66,8 +67,7 @@ func (r *Resolver) try(q *query) {
 	for most := max(3, 2*len(list)); q.tries < most; {
 		server, round := list[q.tries%len(list)], q.tries/len(list)
 		q.tries++
-		to, family := r.host.sockaddr(server)
-		if a, ok := q.contact(to, family); ok {
+		if a, ok := r.contact(q, server); ok {
 			if len(q.asked) == maxAsked {
 				unix.Close(q.asked[0].fd)
 				q.asked = slices.Delete(q.asked, 0, 1)
@@ -86,7 +86,7 @@ func (r *Resolver) try(q *query) {
 }
 
 // contact sends a question to a server, the way it came.
-func (q *query) contact(to unix.Sockaddr, family int) (a asked, ok bool) {
+func (r *Resolver) contact(q *query, server netip.Addr) (a asked, ok bool) {
 	a = asked{tcp: q.from.conn != nil}
 	kind := unix.SOCK_DGRAM
 	if a.tcp {
@@ -95,8 +95,9 @@ func (q *query) contact(to unix.Sockaddr, family int) (a asked, ok bool) {
 	if n, err := unix.Getrandom(a.id[:], 0); n != len(a.id) || err != nil {
 		return a, false
 	}
+	to, family := r.host.sockaddr(server)
 	var err error
-	if a.fd, err = unix.Socket(family, kind|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0); err != nil {
+	if a.fd, err = r.socket(server, family, kind); err != nil {
 		return a, false
 	}
 	message := append([]byte(nil), q.message...)

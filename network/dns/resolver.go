@@ -66,6 +66,7 @@ type Resolver struct {
 	host      servers
 	pending   []*query // the oldest first
 	conns     []*conn
+	spares    []spare
 	questions int
 }
 
@@ -97,6 +98,9 @@ func (r *Resolver) Close() {
 	}
 	for len(r.conns) > 0 {
 		r.hangUp(r.conns[0])
+	}
+	for _, s := range r.spares {
+		unix.Close(s.fd)
 	}
 	r.fds.close()
 	unix.Close(r.epoll)

@@ -229,6 +229,14 @@ func namesFromOutside(e *engine, s *nameserver) {
 	if n := len(strings.Fields(e.lookUp("client", "big.test"))); n < 20 {
 		t.Errorf("big.test has %d addresses", n)
 	}
+	// A server in a container, to which an ordinary user's host has no way.
+	e.must("network", "create", "--subnet", "10.211.12.0/24", "names-own")
+	e.must("run", "-d", "--network", "names-own", "--ip", "10.211.12.53", "busybox", "/inside", "names")
+	e.must("run", "-d", "--name", "other", "--network", "names-own", "--dns", "10.211.12.53", "busybox", "sleep", "1000")
+	for range 3 {
+		expect(t, "www.test from a container", e.lookUp("other", "www.test"), "192.0.2.99")
+		time.Sleep(500 * time.Millisecond)
+	}
 	e.must("run", "-d", "--name", "inner", "--network", "names-internal", "--dns", s.address, "busybox", "sleep", "1000")
 	s.asked()
 	expect(t, "www.test on an internal network", e.lookUp("inner", "www.test"), "")

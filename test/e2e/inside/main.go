@@ -22,6 +22,8 @@ func main() {
 	case "ids":
 		groups, _ := os.Getgroups()
 		fmt.Println(os.Getuid(), os.Getgid(), groups)
+	case "names":
+		fmt.Println(serveNames())
 	case "steal":
 		fmt.Println(steal())
 	case "eat": // megabytes of memory, touched
