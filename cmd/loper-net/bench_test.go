@@ -4,7 +4,9 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -42,6 +44,7 @@ func (w *world) background(argv ...string) {
 	w.host.Do(func() { err = cmd.Start() })
 	must(w.t, err)
 	w.t.Cleanup(func() { cmd.Process.Kill(); cmd.Wait() })
+	w.carrier = cmd.Process.Pid
 	for range 100 {
 		time.Sleep(20 * time.Millisecond)
 		if c, err := dial(w.user, "udp", peerAddress+":9"); err == nil {
@@ -57,13 +60,17 @@ func BenchmarkOut(b *testing.B) {
 		b.Run(way.name, func(b *testing.B) {
 			w := newWorld(b, nil)
 			way.begin(w)
-			benchmarks(b, listen(b, w.peer, peerAddress+":0"), func() (net.Conn, error) { return dial(w.user, "tcp", "") }, w.user)
+			benchmarks(b, w, listen(b, w.peer, peerAddress+":0"), w.user)
 		})
 	}
 }
 
-// benchmarks measures connections from one namespace to a listener.
-func benchmarks(b *testing.B, l net.Listener, _ func() (net.Conn, error), from *env.Netns) {
+// benchmarks measures connections from one namespace to a listener, and what they cost in time of the program between:
+// that depends less on what else the machine does.
+func benchmarks(b *testing.B, w *world, l net.Listener, from *env.Netns) {
+	if w.client != nil {
+		w.carrier = w.client.Hello.PID
+	}
 	go serveAsTold(l)
 	connect := func(b *testing.B, word string) net.Conn {
 		c, err := dial(from, "tcp", l.Addr().String())
@@ -75,6 +82,7 @@ func benchmarks(b *testing.B, l net.Listener, _ func() (net.Conn, error), from *
 	}
 	chunk := make([]byte, 128<<10)
 	b.Run("upload", func(b *testing.B) {
+		defer w.spent(b)()
 		c := connect(b, "<")
 		defer c.Close()
 		b.SetBytes(int64(len(chunk)))
@@ -85,6 +93,7 @@ func benchmarks(b *testing.B, l net.Listener, _ func() (net.Conn, error), from *
 		}
 	})
 	b.Run("download", func(b *testing.B) {
+		defer w.spent(b)()
 		c := connect(b, ">")
 		defer c.Close()
 		b.SetBytes(int64(len(chunk)))
@@ -95,6 +104,7 @@ func benchmarks(b *testing.B, l net.Listener, _ func() (net.Conn, error), from *
 		}
 	})
 	b.Run("roundtrip", func(b *testing.B) {
+		defer w.spent(b)()
 		c := connect(b, "=")
 		defer c.Close()
 		for b.Loop() {
@@ -105,6 +115,7 @@ func benchmarks(b *testing.B, l net.Listener, _ func() (net.Conn, error), from *
 		}
 	})
 	b.Run("connect", func(b *testing.B) {
+		defer w.spent(b)()
 		for b.Loop() {
 			c := connect(b, "=x")
 			if _, err := io.ReadFull(c, chunk[:1]); err != nil {
@@ -147,4 +158,43 @@ func serveAsTold(l net.Listener) {
 			}
 		}()
 	}
+}
+
+// BenchmarkPorts measures connections to a published port, from outside.
+func BenchmarkPorts(b *testing.B) {
+	w := newPorts(b)
+	_, err := w.client.Publish(published("tcp", "", 8080))
+	must(b, err)
+	benchmarks(b, w, elsewhere{listen(b, w.container, containerAddress+":80"), hostAddress + ":8080"}, w.peer)
+}
+
+// elsewhere is a listener that is reached at another address.
+type elsewhere struct {
+	net.Listener
+	address string
+}
+
+func (l elsewhere) Addr() net.Addr { return addressText(l.address) }
+
+type addressText string
+
+func (addressText) Network() string  { return "tcp" }
+func (a addressText) String() string { return string(a) }
+
+// spent reports how much processor time the program between takes for an operation.
+func (w *world) spent(b *testing.B) func() {
+	before := w.processorTime()
+	return func() { b.ReportMetric(float64(w.processorTime()-before)/float64(b.N), "cpu-ns/op") }
+}
+
+// processorTime is what all threads of the program between have had, in nanoseconds.
+func (w *world) processorTime() (all int64) {
+	threads, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/schedstat", w.carrier))
+	for _, thread := range threads {
+		var t int64
+		data, _ := os.ReadFile(thread)
+		fmt.Sscan(string(data), &t)
+		all += t
+	}
+	return all
 }

@@ -34,8 +34,11 @@ type control struct {
 }
 
 func (c *control) listen(fd int) (err error) {
+	if listens, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ACCEPTCONN); err != nil || listens == 0 {
+		return fmt.Errorf("descriptor %d is no socket that listens; loper starts this program", fd)
+	}
 	if err := unix.SetNonblock(fd, true); err != nil {
-		return fmt.Errorf("descriptor %d, which should be a socket: %w; loper starts this program", fd, err)
+		return os.NewSyscallError("fcntl", err)
 	}
 	unix.CloseOnExec(fd)
 	unix.CloseOnExec(netcontrol.UserNamespace)

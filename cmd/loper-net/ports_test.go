@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"bytes"
 	"crypto/sha256"
 	"errors"
@@ -10,6 +11,9 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -456,4 +460,52 @@ func TestEnds(t *testing.T) {
 	}
 	w.client.Close()
 	w.gone()
+}
+
+// A container reaches what is published through the host's own address, itself too.
+func TestPortsHairpin(t *testing.T) {
+	w := newWorld(t, wayOut())
+	echo(t, w)
+	_, err := w.client.Publish(published("tcp", "", 8080))
+	must(t, err)
+	for _, host := range []string{hostAddress, hostAddress6} {
+		c, err := dial(w.container, "tcp", net.JoinHostPort(host, "8080"))
+		must(t, err)
+		c.SetDeadline(time.Now().Add(5 * time.Second))
+		line, err := bufio.NewReader(c).ReadString('\n')
+		if seen, _, _ := net.SplitHostPort(strings.TrimSpace(line)); seen != host || err != nil {
+			t.Errorf("the container saw %q, %v", line, err)
+		}
+		c.Close()
+	}
+}
+
+// Who starts it is told why it can't work.
+func TestStartRefused(t *testing.T) {
+	w := newWorld(t, nil)
+	for name, p := range map[string]netcontrol.Program{
+		"an interface that is there":     {Interface: "bridge0"},
+		"a name that is none":            {Interface: "a/b"},
+		"a name that is too long":        {Interface: "sixteen-letters-"},
+		"an MTU that IPv6 can't do with": {Interface: "out0", MTU: 500},
+	} {
+		p.Path, p.Dir, p.Log = filepath.Join(programs, "loper-net"), w.dir, filepath.Join(w.dir, "log")
+		var err error
+		w.host.Do(func() { w.client, err = p.Start(w.owner, w.user.File()) })
+		if err == nil {
+			w.client.Close()
+			t.Errorf("%s: it was started", name)
+		}
+		t.Logf("%s: %v", name, err)
+	}
+	w.client = nil
+	w.gone()
+	// Without the descriptors it says how it is to be started.
+	out, err := exec.Command(filepath.Join(programs, "loper-net")).CombinedOutput()
+	if err == nil || !strings.Contains(string(out), "loper starts this program") {
+		t.Errorf("%v: %s", err, out)
+	}
+	if out, err := exec.Command(filepath.Join(programs, "loper-net"), "--help").Output(); err != nil || string(out) != usage {
+		t.Errorf("%v: %s", err, out)
+	}
 }

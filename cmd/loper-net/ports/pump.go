@@ -44,25 +44,51 @@ func (p pipe) giveBack() {
 // most is how much goes at once, if a pipe holds so much.
 const most = 1 << 20
 
-// pump carries what comes from one socket to another, and its end. While nothing comes it holds no pipe.
+// little is what is read at first, in bytes: most of what is not a stream has room in it, and needs no pipe.
+const little = 2 << 10
+
+// pump carries what comes from one socket to another, and its end. While nothing comes it holds no pipe. What is little is
+// copied, and much goes through a pipe: the first time shows which.
 func pump(to, from *sock.Socket) error {
-	for {
-		p, n, err := fill(from)
-		if err == io.EOF {
-			if err := to.CloseWrite(); err != nil && !errors.Is(err, unix.ENOTCONN) {
-				return err
-			}
-			return nil
+	first := make([]byte, little)
+	for much := false; ; {
+		var n int
+		var err error
+		if much {
+			n, err = splice(to, from)
+		} else if n, err = from.Read(first); err == nil {
+			err = to.Write(first[:n])
 		}
-		if err != nil {
+		switch {
+		case err == io.EOF:
+			return end(to)
+		case err != nil:
 			return err
 		}
-		if err := p.drain(to, n); err != nil {
-			p.close()
-			return err
-		}
-		p.giveBack()
+		much = n >= little
 	}
+}
+
+// splice waits for bytes and carries them through a pipe.
+func splice(to, from *sock.Socket) (int, error) {
+	p, n, err := fill(from)
+	if err != nil {
+		return 0, err
+	}
+	if err := p.drain(to, n); err != nil {
+		p.close()
+		return n, err
+	}
+	p.giveBack()
+	return n, nil
+}
+
+// end tells the other side that nothing comes any more.
+func end(to *sock.Socket) error {
+	if err := to.CloseWrite(); err != nil && !errors.Is(err, unix.ENOTCONN) {
+		return err
+	}
+	return nil
 }
 
 // fill waits for bytes and returns a pipe with them.

@@ -105,6 +105,21 @@ func (s *Socket) Read(p []byte) (n int, err error) {
 	return max(n, 0), err
 }
 
+// Write writes all, and waits if it must.
+func (s *Socket) Write(p []byte) error {
+	for len(p) > 0 {
+		err := s.Out(func(fd int) error {
+			n, err := Send(fd, p)
+			p = p[n:]
+			return err
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // Connect connects, and waits until it has succeeded or failed.
 func (s *Socket) Connect(to netip.AddrPort) error {
 	err := s.Now(func(fd int) error { return unix.Connect(fd, Address(to)) })
