@@ -84,7 +84,7 @@ func (l *lab) ok(err error) {
 
 func (l *lab) until(what string, f func() bool) {
 	l.t.Helper()
-	for end := time.Now().Add(10 * time.Second); !f(); time.Sleep(20 * time.Millisecond) {
+	for end := time.Now().Add(30 * wait); !f(); time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(end) {
 			l.t.Fatal("waited in vain until ", what)
 		}
@@ -136,8 +136,14 @@ func (l *lab) serve(at string) {
 }
 
 // wait is longer than an answer ever takes, and shorter than a packet that is
-// sent a second time.
-const wait = 300 * time.Millisecond
+// sent a second time, but on an emulated machine.
+var wait = 300 * time.Millisecond
+
+func init() {
+	if os.Getenv("LOPER_TEST_VM") != "" {
+		wait = 4 * time.Second
+	}
+}
 
 // dial asks a server who asks it.
 func (l *lab) dial(from *env.Netns, network, to string) (who string, took time.Duration, err error) {

@@ -165,3 +165,35 @@ func TestHostFirewall(t *testing.T) {
 		}
 	}
 }
+
+// An ordinary user's networks are put back too, and a second time changes nothing.
+func TestNetworkReload(t *testing.T) {
+	for who, as := range map[string]func(*testing.T) *engine{
+		"root": func(t *testing.T) *engine { return asRoot(t) }, "user": func(t *testing.T) *engine { return asUser(t, true) },
+	} {
+		t.Run(who, func(t *testing.T) {
+			e := as(t).busybox()
+			expect(t, "without containers", e.must("network", "reload"), "")
+			e.must("network", "create", "reloaded")
+			e.start("--name", "web", "--network", "reloaded", "busybox", "sh", "-c", "echo here > /tmp/index.html && exec httpd -f -p 80 -h /tmp")
+			e.start("--name", "client", "--network", "reloaded", "busybox", "sleep", "1000")
+			for _, args := range [][]string{{"web"}, {"--all"}} {
+				e.must(append([]string{"network", "reload"}, args...)...)
+				address, _, _ := strings.Cut(e.lookUp("client", "web"), " ")
+				if address == "" {
+					t.Fatal("nobody knows web after reload")
+				}
+				said := e.must("exec", "client", "sh", "-c", `printf 'GET / HTTP/1.0\r\n\r\n' | nc -w 5 `+address+" 80")
+				if !strings.HasSuffix(said, "here") {
+					t.Errorf("web after reload says %q", said)
+				}
+			}
+			e.mustFail(1, []string{"No such container", "nobody"}, "network", "reload", "nobody")
+			e.must("rm", "-f", "client")
+			e.start("--name", "alone", "--network", "none", "busybox", "sleep", "1000")
+			expect(t, "no networks", e.must("network", "reload", "alone"), "alone")
+			e.must("stop", "-t", "0", "web")
+			e.mustFail(1, []string{"not running"}, "network", "reload", "web")
+		})
+	}
+}
