@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"net/netip"
+	"strings"
 
 	"golang.org/x/net/dns/dnsmessage"
 
@@ -184,7 +185,7 @@ func (q *question) records(b []byte, limit int) []byte {
 		}
 	}
 	for _, name := range q.names {
-		if data, ok := appendWire(nil, name); ok {
+		if data := wire(name); data != nil {
 			b = addRecord(b, limit, typePTR, data)
 		}
 	}
@@ -204,19 +205,14 @@ func addRecord(b []byte, limit int, kind dnsmessage.Type, data []byte) []byte {
 	return append(b, data...)
 }
 
-// appendWire appends a name as messages have it.
-func appendWire(b []byte, name string) ([]byte, bool) {
-	length := len(b)
-	b = append(b, 0)
-	for i := range len(name) {
-		if name[i] != '.' {
-			b = append(b, name[i])
-			continue
-		}
-		b[length] = byte(len(b) - length - 1)
-		length = len(b)
-		b = append(b, 0)
+// wire is a name as messages have it; nil: they can't.
+func wire(name string) []byte {
+	if _, err := network.AppendName(nil, name); err != nil {
+		return nil
 	}
-	b[length] = byte(len(b) - length - 1)
-	return append(b, 0), name != "" && len(name) <= network.MaxName
+	var b []byte
+	for label := range strings.SplitSeq(strings.TrimSuffix(name, "."), ".") {
+		b = append(append(b, byte(len(label))), label...)
+	}
+	return append(b, 0)
 }

@@ -15,7 +15,7 @@ func (z *zone) reverse(q *question) bool {
 	}
 	for _, h := range z.sandbox.Hosts {
 		if h.Address.Unmap() == a {
-			q.addName(strings.TrimSuffix(h.Name, "."))
+			q.addName(h.Name)
 		}
 	}
 	ours := false

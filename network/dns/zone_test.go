@@ -82,6 +82,12 @@ func TestReverse(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	// Names that no message can have are left out.
+	g.sandbox(network.Sandbox{
+		Endpoints: []network.Endpoint{endpoint("One", idOne, "10.89.0.2/24", "fd00::2/64")},
+		Hosts:     []network.HostName{{Name: strings.Repeat("x", 70), Address: netip.MustParseAddr("10.89.0.3")}, {Name: "a..b", Address: netip.MustParseAddr("10.89.0.3")}, {Name: "ok.", Address: netip.MustParseAddr("10.89.0.6")}},
+	})
+	g.want("6.0.89.10.in-addr.arpa.", typePTR, "Success ok.")
 	g.want("3.0.89.10.in-addr.arpa.", typePTR, "Success Web.One.")
 	g.want("3.0.89.10.IN-ADDR.arpa.", typePTR, "Success Web.One.")
 	g.want("3.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.d.f.ip6.arpa.", typePTR, "Success Web.One.")
