@@ -137,3 +137,29 @@ func TestManyAtOnce(t *testing.T) {
 		}
 	}
 }
+
+// The rules of the kernel's older packet filter decide as well; people are told
+// what they may have to do.
+func TestLegacy(t *testing.T) {
+	l, f, sb := published(t, nil)
+	for _, program := range []string{"iptables-legacy", "ip6tables-legacy"} {
+		l.run("", program, "-P", "INPUT", "DROP")
+		l.run("", program, "-A", "INPUT", "-m", "conntrack", "--ctstate", "RELATED,ESTABLISHED", "-j", "ACCEPT")
+	}
+	l.run("", "ip6tables-legacy", "-A", "INPUT", "-p", "icmpv6", "-j", "ACCEPT")
+	l.expect("closed by iptables-legacy", all(silent))
+	l.run("", "iptables-legacy", "-A", "INPUT", "-p", "tcp", "--dport", "8080", "-j", "ACCEPT")
+	l.expect("opened by iptables-legacy", map[string]outcome{"tcp4": open, "udp4": silent, "tcp6": silent})
+	f.Host = nil
+	l.host.Do(func() {
+		for _, want := range []int{1, 0} {
+			notes, err := f.Ensure(sb)
+			if err != nil || len(notes) != want {
+				t.Errorf("told %q, %v", notes, err)
+			}
+			if want == 1 && !strings.HasPrefix(notes[0], "there are rules of ip6tables-legacy, iptables-legacy ") {
+				t.Errorf("told %q", notes)
+			}
+		}
+	})
+}

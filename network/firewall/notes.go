@@ -17,7 +17,10 @@ import (
 // container, a line each. What was told once since the machine started is not
 // told again.
 func (s *session) notes(found HostRules, sb *network.Sandbox) ([]string, error) {
-	var list []string
+	list, err := s.legacyNote(sb)
+	if err != nil {
+		return nil, err
+	}
 	if asks(sb) && len(found.Input) > 0 {
 		closed, err := s.unnamed(found, sb)
 		if err != nil {
