@@ -198,3 +198,15 @@ func (w *world) processorTime() (all int64) {
 	}
 	return all
 }
+
+// BenchmarkStart measures how long a first container waits for its way out.
+func BenchmarkStart(b *testing.B) {
+	w := newWorld(b, nil)
+	for b.Loop() {
+		w.start(netcontrol.Program{Interface: "out0"})
+		b.StopTimer()
+		w.client.Close()
+		w.gone()
+		b.StartTimer()
+	}
+}

@@ -8,8 +8,8 @@ import (
 	"io"
 	"math/rand/v2"
 	"net"
+	"net/netip"
 	"os"
-	"os/exec"
 	"strings"
 	"sync"
 	"syscall"
@@ -294,23 +294,67 @@ func TestOutUDP(t *testing.T) {
 	})
 }
 
+// Pings go through where the host lets users ping, and are answered by who was asked.
 func TestOutPing(t *testing.T) {
 	w := newWorld(t, wayOut())
-	ping := func(args ...string) (out []byte, err error) {
-		w.container.Do(func() { out, err = exec.Command("ping", args...).CombinedOutput() })
-		return out, err
-	}
-	if _, err := exec.LookPath("ping"); err != nil {
-		t.Skip(err)
-	}
-	for _, a := range []string{peerAddress, peerAddress6, netcontrol.Gateway, netcontrol.Gateway6} {
-		if out, err := ping("-c", "2", "-i", "0.1", "-W", "2", "-s", "3000", a); err != nil || !strings.Contains(string(out), "2 received") {
-			t.Errorf("%s: %v\n%s", a, err, out)
+	must(t, w.container.Setting("ipv4/ping_group_range", "0 2147483647"))
+	for _, to := range []string{peerAddress, peerAddress6, netcontrol.Gateway, netcontrol.Gateway6} {
+		for _, size := range []int{8, 56, 3000} { // the last in fragments
+			if err := w.ping(to, size); err != nil {
+				t.Errorf("%s, %d bytes: %v", to, size, err)
+			}
 		}
 	}
-	if out, err := ping("-c", "1", "-W", "1", "127.0.0.2"); err != nil { // the container's own
-		t.Errorf("%v\n%s", err, out)
+	// Nobody there: no answer, or word from the gateway that there is none.
+	if err := w.ping("192.0.2.77", 8); err == nil {
+		t.Error("an address that nobody has answered")
 	}
+	// A host that lets no user ping: no answer, and no harm.
+	must(t, w.host.Setting("ipv4/ping_group_range", "1 0"))
+	w.peer.IP("address", "add", "192.0.2.3/24", "dev", "wire")
+	if err := w.ping("192.0.2.3", 8); err == nil {
+		t.Error("an answer, though the host lets nobody ping")
+	}
+	if c, err := dial(w.container, "tcp", peerAddress+":1"); !errors.Is(err, syscall.ECONNREFUSED) {
+		t.Errorf("%v, %v", c, err)
+	}
+}
+
+// ping sends an echo request from the container and waits for its answer.
+func (w *world) ping(to string, size int) error {
+	family, protocol, request, reply := syscall.AF_INET, syscall.IPPROTO_ICMP, byte(8), byte(0)
+	a := netip.MustParseAddr(to)
+	var address syscall.Sockaddr
+	if a.Is6() {
+		family, protocol, request, reply = syscall.AF_INET6, syscall.IPPROTO_ICMPV6, 128, 129
+		address = &syscall.SockaddrInet6{Addr: a.As16()}
+	} else {
+		address = &syscall.SockaddrInet4{Addr: a.As4()}
+	}
+	var fd int
+	var err error
+	w.container.Do(func() { fd, err = syscall.Socket(family, syscall.SOCK_DGRAM, protocol) })
+	if err != nil {
+		return err
+	}
+	defer syscall.Close(fd)
+	syscall.SetsockoptTimeval(fd, syscall.SOL_SOCKET, syscall.SO_RCVTIMEO, &syscall.Timeval{Sec: 1})
+	if err := syscall.Connect(fd, address); err != nil {
+		return err
+	}
+	message := append([]byte{request, 0, 0, 0, 0, 0, 0, 7}, bytes.Repeat([]byte{byte(size)}, size)...)
+	if _, err := syscall.Write(fd, message); err != nil {
+		return err
+	}
+	room := make([]byte, 1<<16)
+	n, err := syscall.Read(fd, room)
+	if err != nil {
+		return err
+	}
+	if n != len(message) || room[0] != reply || !bytes.Equal(room[6:n], message[6:]) {
+		return fmt.Errorf("%d bytes that begin with % x", n, room[:min(n, 16)])
+	}
+	return nil
 }
 
 // However many flows there are, old ones make room and memory stays.
