@@ -53,7 +53,7 @@ func (c *Container) Connect(r network.Request, links []string) error {
 	c.Settings.Links = append(slices.Clone(c.Settings.Links), links...)
 	st, err := c.status(true)
 	if err == nil && st.Alive() {
-		err = c.connectNow(r, st.Pid)
+		err = c.connectNow(r, to.ID, st.Pid)
 	}
 	if err == nil {
 		err = c.save()
@@ -82,18 +82,17 @@ func (c *Container) requestOf(name string) int {
 
 // connectNow connects the running container. What it gets is on record before it
 // is made, so that whoever finds a half of it takes it down.
-func (c *Container) connectNow(r network.Request, pid int) error {
+func (c *Container) connectNow(r network.Request, id string, pid int) error {
 	n, namespace, err := c.running(pid)
 	if err != nil {
 		return err
 	}
 	defer namespace.Close()
-	r.Aliases = c.aliases(r)
-	if i := endpointOf(n, r.Network); i >= 0 { // of a command that was killed
-		if err := c.disconnectNow(n, n.Endpoints[i].NetworkID, namespace); err != nil {
-			return err
-		}
+	// What a killed command left of this goes first.
+	if err := c.disconnectNow(n, id, namespace); err != nil {
+		return err
 	}
+	r.Aliases = c.aliases(r)
 	e, err := c.engine.Networks.ConnectOne(n, r)
 	if err != nil {
 		return err
@@ -207,22 +206,21 @@ func (c *Container) leaveNow(name string, from *network.Network, pid int) (had b
 }
 
 // disconnectNow takes the running container off a network: what the kernel has,
-// then the record of it, and only then what somebody else may get.
+// then the record of it, and only then what somebody else may get. Some of it may
+// have been done.
 func (c *Container) disconnectNow(n *network.Sandbox, id string, namespace *os.File) error {
-	i := slices.IndexFunc(n.Endpoints, func(e network.Endpoint) bool { return e.NetworkID == id })
-	if i < 0 {
-		return nil
-	}
-	e := n.Endpoints[i]
-	if err := kernel.DisconnectOne(c.engine.Networks, n, &e, namespace); err != nil {
-		return err
-	}
-	if err := c.dropHosts(&e); err != nil {
-		return err
-	}
-	n.Endpoints = slices.Delete(slices.Clone(n.Endpoints), i, i+1)
-	if err := n.Write(c.RunDir()); err != nil {
-		return err
+	if i := slices.IndexFunc(n.Endpoints, func(e network.Endpoint) bool { return e.NetworkID == id }); i >= 0 {
+		e := n.Endpoints[i]
+		if err := kernel.DisconnectOne(c.engine.Networks, n, &e, namespace); err != nil {
+			return err
+		}
+		if err := c.dropHosts(&e); err != nil {
+			return err
+		}
+		n.Endpoints = slices.Delete(slices.Clone(n.Endpoints), i, i+1)
+		if err := n.Write(c.RunDir()); err != nil {
+			return err
+		}
 	}
 	return c.engine.Networks.DisconnectOne(n, id)
 }

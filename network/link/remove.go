@@ -66,6 +66,9 @@ func DisconnectOne(s *network.Sandbox, e *network.Endpoint, ns *os.File) error {
 	var requests []netlink.Request
 	for _, r := range rest.DefaultRoutes() {
 		l, err := inside.Link(r.Endpoint.Interface)
+		if errors.Is(err, unix.ENODEV) {
+			continue // somebody was killed while he disconnected it
+		}
 		if err != nil {
 			return fmt.Errorf("find the container's interface %s: %w", r.Endpoint.Interface, err)
 		}
