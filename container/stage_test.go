@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"loper.run/container/monitor"
+	"loper.run/network"
 )
 
 // stageMain makes, starts and removes a container named c, to be killed at any
@@ -26,9 +27,7 @@ func stageMain(dir string) {
 	if err != nil {
 		os.Exit(1)
 	}
-	if name := os.Getenv("LOPER_TEST_NETWORK"); name != "" {
-		e.DefaultNetwork = name
-	}
+	e.DefaultNetwork = network.None
 	img, err := e.Images.Resolve(os.Getenv("LOPER_TEST_IMAGE"))
 	if err != nil {
 		os.Exit(2)
