@@ -53,7 +53,9 @@ func ConnectOne(store *network.Store, s *network.Sandbox, e *network.Endpoint, n
 // Ports that led there lead to another one then.
 func DisconnectOne(store *network.Store, s *network.Sandbox, e *network.Endpoint, namespace *os.File) error {
 	rules := firewall.Of(store)
-	if err := rules.Detach(s); err != nil {
+	one := *s // its other networks go on
+	one.Endpoints = []network.Endpoint{*e}
+	if err := rules.Detach(&one); err != nil {
 		return err
 	}
 	if err := link.DisconnectOne(s, e, namespace); err != nil {
