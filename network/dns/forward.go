@@ -227,6 +227,7 @@ func (r *Resolver) expire(now time.Time) {
 			r.giveUp(q)
 		}
 	}
+	r.listen(now)
 	for _, c := range slices.Clone(r.conns) {
 		if !now.Before(c.since.Add(connLife)) {
 			r.hangUp(c)

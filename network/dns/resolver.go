@@ -68,6 +68,7 @@ type Resolver struct {
 	conns     []*conn
 	spares    []spare
 	questions int
+	pace      pace
 }
 
 // New makes the resolver of these descriptors, which are its own from here on.
@@ -112,6 +113,9 @@ func (r *Resolver) Next() time.Time {
 	var next time.Time
 	if r.fds.Pending >= 0 {
 		next = time.Unix(1, 0) // long ago
+	}
+	if r.pace.full && next.IsZero() {
+		next = r.pace.begun.Add(slice)
 	}
 	for _, q := range r.pending {
 		if next.IsZero() || q.next.Before(next) {
@@ -202,6 +206,7 @@ func (r *Resolver) ask(from client, message []byte) bool {
 		return false
 	}
 	r.questions++
+	r.spend()
 	if from.conn != nil {
 		q.size = maxAnswer
 	}

@@ -27,6 +27,7 @@ type rig struct {
 	networks string
 	addr     string // where it listens, by UDP and TCP
 	stop     chan chan struct{}
+	closes   bool
 }
 
 // The tests' networks.
@@ -163,10 +164,13 @@ func (g *rig) start() *rig {
 			g.r.Serve()
 		}
 	}()
-	g.t.Cleanup(func() {
-		g.halt()
-		g.r.Close()
-	})
+	if !g.closes {
+		g.closes = true
+		g.t.Cleanup(func() {
+			g.halt()
+			g.r.Close()
+		})
+	}
 	return g
 }
 

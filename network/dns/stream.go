@@ -34,19 +34,20 @@ func (r *Resolver) accept() {
 	if len(r.conns) == maxConns {
 		r.hangUp(slices.MinFunc(r.conns, func(a, b *conn) int { return a.since.Compare(b.since) }))
 	}
+	r.spend()
 	r.serveConn(&conn{fd: fd, since: time.Now()})
 }
 
 func (r *Resolver) serveConn(c *conn) {
 	r.conns = append(r.conns, c)
-	r.watch(c.fd, c.interest())
+	r.watch(c.fd, r.interest(c))
 }
 
-func (c *conn) interest() uint32 {
+func (r *Resolver) interest(c *conn) uint32 {
 	switch {
 	case len(c.out) > 0:
 		return unix.EPOLLOUT
-	case c.waits:
+	case c.waits, r.pace.full:
 		return 0
 	}
 	return unix.EPOLLIN
@@ -77,7 +78,7 @@ func (r *Resolver) handleConn(c *conn, events uint32) {
 
 // advance asks what a client has sent, until an answer has to be waited for.
 func (r *Resolver) advance(c *conn) {
-	for c.fd >= 0 && !c.waits && len(c.out) == 0 {
+	for c.fd >= 0 && !c.waits && len(c.out) == 0 && !r.pace.full {
 		size := maxQuery
 		if len(c.in) >= 2 {
 			size = int(binary.BigEndian.Uint16(c.in))
@@ -98,7 +99,7 @@ func (r *Resolver) advance(c *conn) {
 		}
 	}
 	if c.fd >= 0 {
-		r.rewatch(c.fd, c.interest())
+		r.rewatch(c.fd, r.interest(c))
 	}
 }
 

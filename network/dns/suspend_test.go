@@ -45,19 +45,7 @@ func (g *rig) succeed() {
 		g.t.Fatal(err)
 	}
 	g.r.host = host
-	g.stop = make(chan chan struct{})
-	go func() {
-		for {
-			select {
-			case done := <-g.stop:
-				close(done)
-				return
-			default:
-			}
-			unix.Poll([]unix.PollFd{{Fd: int32(g.r.Fd()), Events: unix.POLLIN}}, 5)
-			g.r.Serve()
-		}
-	}()
+	g.start()
 }
 
 // Questions on their way are answered by the successor, by UDP and by TCP.
