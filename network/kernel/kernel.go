@@ -74,6 +74,15 @@ func TearDown(store *network.Store, n *network.Network) error {
 	if err := firewall.Of(store).RemoveNetwork(n); err != nil {
 		return err
 	}
+	all, err := store.List()
+	if err != nil {
+		return err
+	}
+	for _, other := range all {
+		if other.ID != n.ID && other.Interface == n.Interface { // a parent
+			return nil
+		}
+	}
 	return link.TearDown(n)
 }
 

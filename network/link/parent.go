@@ -44,7 +44,7 @@ func (w *work) useParent(p *place) error {
 	requests := []netlink.Request{
 		r.Or(unix.EEXIST),
 		netlink.Set(netlink.Settings{Name: p.Link, NoLinkLocal: true}).Or(noIPv6...),
-		netlink.Set(netlink.Settings{Name: p.Link, Alias: mark(p.Endpoint), Up: true}),
+		netlink.Set(netlink.Settings{Name: p.Link, Alias: parentMark, Up: true}),
 		netlink.FindLink(p.Link),
 	}
 	if err := w.host.Ask(requests); err != nil {
@@ -54,6 +54,10 @@ func (w *work) useParent(p *place) error {
 	p.over, err = requests[len(requests)-1].Link()
 	return err
 }
+
+// parentMark is the alias of a parent that was made here. Several networks may
+// have it.
+const parentMark = "loper parent"
 
 // vlanOf takes the name of a VLAN's interface apart, as eth0.10.
 func vlanOf(name string) (parent string, id uint16, ok bool) {

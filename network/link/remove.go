@@ -1,6 +1,7 @@
 package link
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"os"
@@ -124,8 +125,11 @@ func TearDown(n *network.Network) error {
 // ours reports whether an interface was made for a network. A bridge that was
 // never finished is known by its address.
 func ours(n *network.Network, l netlink.Link) bool {
+	if n.Driver != network.Bridge {
+		return l.Alias == parentMark
+	}
 	e := network.Endpoint{NetworkID: n.ID}
-	return l.Alias == mark(&e) || n.Driver == network.Bridge && l.Alias == "" && l.Kind == "bridge" && string(l.Address) == string(bridgeMAC(&e))
+	return l.Alias == mark(&e) || l.Alias == "" && l.Kind == "bridge" && bytes.Equal(l.Address, bridgeMAC(&e))
 }
 
 // Repair makes the bridges of a running container again that are gone, and puts
