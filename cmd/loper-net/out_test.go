@@ -447,3 +447,37 @@ func (w *world) resident() (kB int) {
 	}
 	return kB
 }
+
+// A container that tries addresses which don't answer leaves room for others.
+func TestOutShare(t *testing.T) {
+	w := newWorld(t, wayOut())
+	must(t, w.container.IP("address", "add", "10.89.0.3/24", "dev", "eth0"))
+	l := listen(t, w.peer, peerAddress+":0")
+	go func() {
+		for {
+			if c, err := l.Accept(); err == nil {
+				c.Close()
+			} else {
+				return
+			}
+		}
+	}()
+	// These go into the void: an address of the peer's wire that is answered for, but takes nothing.
+	must(t, w.host.IP("route", "add", "198.51.100.0/24", "via", peerAddress))
+	w.container.Do(func() {
+		for i := range 3000 {
+			fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM|syscall.SOCK_NONBLOCK, 0)
+			must(t, err)
+			defer syscall.Close(fd)
+			syscall.Connect(fd, &syscall.SockaddrInet4{Port: 1 + i, Addr: [4]byte{198, 51, 100, byte(i)}})
+		}
+	})
+	var c net.Conn
+	var err error
+	w.container.Do(func() {
+		d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(10, 89, 0, 3)}, Timeout: 5 * time.Second}
+		c, err = d.Dial("tcp", l.Addr().String())
+	})
+	must(t, err)
+	c.Close()
+}

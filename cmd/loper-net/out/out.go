@@ -40,6 +40,8 @@ const (
 	maxTCP     = 8192
 	maxFlows   = 4096
 	maxOpening = 1024 // connections that wait for the other side's answer
+	// share is the part of all connections, and of those that wait, that one container may have.
+	share = 4
 )
 
 const nic tcpip.NICID = 1
@@ -57,6 +59,7 @@ type Way struct {
 	mu       sync.Mutex
 	flows    map[flowKey]*flow
 	openings map[stack.TransportEndpointID]uint32 // the first sequence number of those that wait
+	sources  map[tcpip.Address]*source
 }
 
 // New makes a way out of a tun interface, which it owns from then on. Run carries packets.
@@ -72,7 +75,7 @@ func New(tun *os.File, s Settings) (*Way, error) {
 		s.MaxFlows = maxFlows
 	}
 	w := &Way{
-		Settings: s, link: l, flows: map[flowKey]*flow{}, openings: map[stack.TransportEndpointID]uint32{},
+		Settings: s, link: l, flows: map[flowKey]*flow{}, openings: map[stack.TransportEndpointID]uint32{}, sources: map[tcpip.Address]*source{},
 		gateway4: netip.MustParseAddr(netcontrol.Gateway), gateway6: netip.MustParseAddr(netcontrol.Gateway6),
 		stack: stack.New(stack.Options{
 			NetworkProtocols:   []stack.NetworkProtocolFactory{ipv4.NewProtocol, ipv6.NewProtocol},

@@ -32,29 +32,68 @@ func (w *Way) opening(id stack.TransportEndpointID, p *stack.PacketBuffer) bool 
 		return false
 	}
 	w.mu.Lock()
-	if _, waits := w.openings[id]; !waits && len(w.openings) < maxOpening {
+	_, waits := w.openings[id]
+	added := !waits && len(w.openings) < maxOpening
+	if added {
 		w.openings[id] = h.SequenceNumber()
 	}
 	w.mu.Unlock()
-	return w.forwarder.HandlePacket(id, p)
+	taken := w.forwarder.HandlePacket(id, p)
+	if added && !taken {
+		w.opened(id)
+	}
+	return taken
+}
+
+// opened forgets the sequence number of a connection that waits no more.
+func (w *Way) opened(id stack.TransportEndpointID) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	delete(w.openings, id)
+}
+
+// source is what a container has of connections.
+type source struct{ opening, open int }
+
+// count adds to what a container has, and reports whether that is still within its share.
+func (w *Way) count(container tcpip.Address, opening, open int) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	s := w.sources[container]
+	if s == nil {
+		s = &source{}
+		w.sources[container] = s
+	}
+	s.opening += opening
+	s.open += open
+	if *s == (source{}) {
+		delete(w.sources, container)
+	}
+	return s.opening <= maxOpening/share && s.open <= w.MaxTCP/share
 }
 
 // connect makes the real connection first: only when it stands is the container's answered.
 func (w *Way) connect(r *tcp.ForwarderRequest) {
 	id := r.ID()
-	defer func() {
-		w.mu.Lock()
-		delete(w.openings, id)
-		w.mu.Unlock()
-	}()
+	within := w.count(id.RemoteAddress, 1, 1)
+	defer w.count(id.RemoteAddress, 0, -1)
+	if !within {
+		w.count(id.RemoteAddress, -1, 0)
+		r.Complete(false) // lost, as on a busy wire; it comes again
+		w.opened(id)
+		return
+	}
 	host, err := w.dial(id)
+	w.count(id.RemoteAddress, -1, 0)
 	if err != nil {
 		w.refuse(r, err)
+		w.opened(id)
 		return
 	}
 	var queue waiter.Queue
 	e, refused := r.CreateEndpoint(&queue)
 	r.Complete(false)
+	w.opened(id)
 	if refused != nil { // the container has given up meanwhile
 		w.hangUp(host)
 		return
