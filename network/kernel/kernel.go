@@ -4,10 +4,12 @@ package kernel
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
 
+	"loper.run/internal/nft"
 	"loper.run/network"
 	"loper.run/network/firewall"
 	"loper.run/network/link"
@@ -40,7 +42,15 @@ func RepairRules(store *network.Store) error {
 // Connect connects a container that is being started, in its network namespace.
 // What it made before it failed goes with Leave.
 func Connect(store *network.Store, s *network.Sandbox, namespace *os.File) error {
-	return link.Connect(s, namespace, func() error { return firewall.Of(store).Attach(s) })
+	return advise(link.Connect(s, namespace, func() error { return firewall.Of(store).Attach(s) }))
+}
+
+// advise tells who lacks a module of the kernel what goes without.
+func advise(err error) error {
+	if refused, ok := errors.AsType[*nft.Error](err); ok && refused.Module != "" {
+		return fmt.Errorf("%w: load it (modprobe), or do with --network none", err)
+	}
+	return err
 }
 
 // ConnectOne connects a running container to one more network; the endpoint is

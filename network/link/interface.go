@@ -200,7 +200,7 @@ func broadcast(p netip.Prefix) netip.Addr {
 // missing says in words that the kernel lacks a kind of interface.
 func missing(refusal error, module string, err error) error {
 	if errors.Is(refusal, unix.EOPNOTSUPP) {
-		return fmt.Errorf("the kernel has no %s: load the module %s (modprobe %s)", module, module, module)
+		return fmt.Errorf("the kernel has no %s: load the module %s (modprobe %s), or do with --network none", module, module, module)
 	}
 	return err
 }
