@@ -68,9 +68,6 @@ func Open(root, runRoot string) (*Engine, error) {
 		runRoot = defRun
 	}
 	e := &Engine{Rootless: userns.Rootless(), DefaultNetwork: BridgeNetwork}
-	if e.Rootless {
-		e.DefaultNetwork = network.None
-	}
 	var err error
 	if e.Root, err = filepath.Abs(root); err != nil {
 		return nil, err

@@ -55,6 +55,9 @@ func testMain(m *testing.M) int {
 		fmt.Printf("go build inside: %v\n%s", err, out)
 		return 1
 	}
+	if restore, err := env.OpenTun(); err == nil { // else users' containers have no way out, and say so
+		defer restore()
+	}
 	host := env.Snapshot(look(states))
 	code := m.Run()
 	for _, stop := range stopRegistries {

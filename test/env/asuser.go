@@ -61,16 +61,19 @@ func AsUser(t *testing.T, ranges bool, in *Netns) bool {
 // Tun makes /dev/net/tun what it is on every desktop and server, open to all users, until the test ends.
 func Tun(t testing.TB) {
 	t.Helper()
-	const path = "/dev/net/tun"
-	fi, err := os.Stat(path)
+	restore, err := OpenTun()
 	if err != nil {
-		t.Skip("needs tun: ", err)
-	}
-	if fi.Mode().Perm()&0o006 == 0o006 {
-		return
-	}
-	if err := os.Chmod(path, 0o666); err != nil {
 		t.Skip("needs /dev/net/tun open to all users: ", err)
 	}
-	t.Cleanup(func() { os.Chmod(path, fi.Mode().Perm()) })
+	t.Cleanup(restore)
+}
+
+// OpenTun is Tun for as long as the caller wants it.
+func OpenTun() (restore func(), err error) {
+	const path = "/dev/net/tun"
+	fi, err := os.Stat(path)
+	if err != nil || fi.Mode().Perm()&0o006 == 0o006 {
+		return func() {}, err
+	}
+	return func() { os.Chmod(path, fi.Mode().Perm()) }, os.Chmod(path, 0o666)
 }
