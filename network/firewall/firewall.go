@@ -175,6 +175,9 @@ func (f *Firewall) Detach(sb *network.Sandbox) error {
 		return err
 	}
 	defer s.end()
+	if f.Alone {
+		sb = opened(sb)
+	}
 	var ports nft.Batch
 	for _, h := range s.halves {
 		if err := h.deletePorts(s.conn, &ports, sb); err != nil {

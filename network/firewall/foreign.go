@@ -104,6 +104,9 @@ func (v *view) settle(b *nft.Batch, f Friends) (found HostRules, err error) {
 		if v.owned(c.Table) {
 			if len(want) > 0 {
 				found.Closed = append(found.Closed, c)
+				if found.By == "" {
+					found.By = v.owner(c)
+				}
 			}
 			continue
 		}

@@ -37,14 +37,22 @@ func gateOf(table string) gate {
 	return gate{fmt.Sprintf("lgo-%08x", sum), fmt.Sprintf("lgi-%08x", sum), 0x6c<<24 | sum&0xffffff}
 }
 
-// Where a packet for the gate is sent. Nobody has these addresses, and nobody is
-// asked for them.
-var (
-	gateway4 = netip.AddrFrom4([4]byte{192, 0, 0, 8})
-	gateway6 = netip.AddrFrom16([16]byte{0xfe, 0x80, 15: 8})
-	// The kernel checks senders loosely only on an interface with an address.
-	gateAddress = netip.PrefixFrom(netip.AddrFrom4([4]byte{127, 114, 117, 110}), 32)
-)
+// gateway4 and gateway6 are where a packet for the gate is sent. Nobody has these
+// addresses, and nobody is asked for them: one is of the host's loopback, the
+// other of the range for what is to be discarded (RFC 6666).
+func (g *gate) gateway4() netip.Addr {
+	return netip.AddrFrom4([4]byte{127, byte(g.mark >> 16), byte(g.mark >> 8), byte(g.mark)})
+}
+
+func (g *gate) gateway6() netip.Addr {
+	a := [16]byte{0: 1}
+	binary.BigEndian.PutUint32(a[12:], g.mark)
+	return netip.AddrFrom16(a)
+}
+
+// gateAddress is for the end that packets come out of: the kernel checks senders
+// loosely only on an interface with an address.
+var gateAddress = netip.PrefixFrom(netip.AddrFrom4([4]byte{127, 114, 117, 110}), 32)
 
 const (
 	gateMTU      = 65535
@@ -63,11 +71,11 @@ func (g *gate) isOpen(c *netlink.Conn) (bool, error) {
 
 // make makes what is missing of the gate. The end that packets are put into stays
 // down until open. A host without IPv6 has a gate without.
-func (g *gate) make(c *netlink.Conn, namespace *os.File) (out netlink.Link, err error) {
+func (g *gate) make(c *netlink.Conn, namespace *os.File) error {
 	// Both ends have one address of link layer, so that nobody has to be asked
 	// whose it is.
 	address := binary.BigEndian.AppendUint32([]byte{0x02, 0}, g.mark)
-	err = c.Ask([]netlink.Request{
+	err := c.Ask([]netlink.Request{
 		netlink.Veth(netlink.Settings{Name: g.out, MTU: gateMTU, Address: address, NoARP: true},
 			netlink.Settings{Name: g.in, MTU: gateMTU, Address: address, NoARP: true}).Or(unix.EEXIST),
 		netlink.Set(netlink.Settings{Name: g.out, NoLinkLocal: true}).Or(unix.EAFNOSUPPORT),
@@ -76,20 +84,17 @@ func (g *gate) make(c *netlink.Conn, namespace *os.File) (out netlink.Link, err 
 		netlink.Set(netlink.Settings{Name: g.in, Up: true}),
 	})
 	if err != nil {
-		return out, err
+		return err
 	}
 	in, err := c.Link(g.in)
 	if err != nil {
-		return out, err
-	}
-	if out, err = c.Link(g.out); err != nil {
-		return out, err
+		return err
 	}
 	if err := enableIPv6(namespace, g.out, g.in); err != nil {
-		return out, err
+		return err
 	}
 	everybody4, everybody6 := netip.PrefixFrom(netip.IPv4Unspecified(), 0), netip.PrefixFrom(netip.IPv6Unspecified(), 0)
-	return out, c.Ask([]netlink.Request{
+	return c.Ask([]netlink.Request{
 		netlink.NewAddress(in.Index, netlink.Address{Prefix: gateAddress, Scope: unix.RT_SCOPE_HOST}).Or(unix.EEXIST),
 		netlink.NewRoute(netlink.Route{To: everybody4, Index: in.Index, Table: g.mark}),
 		netlink.NewRoute(netlink.Route{To: everybody6, Index: in.Index, Table: g.mark}).Or(no6...),
@@ -102,10 +107,18 @@ func (g *gate) make(c *netlink.Conn, namespace *os.File) (out netlink.Link, err 
 var no6 = []unix.Errno{unix.EAFNOSUPPORT, unix.EOPNOTSUPP, unix.EACCES, unix.ENODEV, unix.EINVAL}
 
 // open lets packets through.
-func (g *gate) open(c *netlink.Conn, out netlink.Link) error {
+func (g *gate) open(c *netlink.Conn) error {
+	out, err := c.Link(g.out)
+	if err != nil {
+		return err
+	}
+	to := func(a netip.Addr) netlink.Request {
+		return netlink.NewRoute(netlink.Route{To: netip.PrefixFrom(a, a.BitLen()), Index: out.Index, Table: unix.RT_TABLE_LOCAL})
+	}
 	return c.Ask([]netlink.Request{
 		netlink.Set(netlink.Settings{Index: out.Index, Up: true}),
-		netlink.NewRoute(netlink.Route{To: netip.PrefixFrom(gateway6, 128), Index: out.Index}).Or(no6...),
+		to(g.gateway4()),
+		to(g.gateway6()).Or(no6...),
 	})
 }
 

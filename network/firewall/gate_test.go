@@ -119,3 +119,21 @@ func TestHairpin(t *testing.T) {
 		}
 	}
 }
+
+// Who saves all rules of the host and loads them when there is no gate has the
+// same rules, and published ports are closed until the next command.
+func TestSaved(t *testing.T) {
+	l, f, _ := published(t, nil)
+	rules := l.run("", "nft", "-s", "list", "ruleset")
+	l.ok(l.host.IP("link", "del", gateOf(TableName(f.Store.Root)).in))
+	l.nft("flush ruleset\n" + rules)
+	if again := l.run("", "nft", "-s", "list", "ruleset"); again != rules {
+		t.Errorf("saved\n%sand loaded\n%s", rules, again)
+	}
+	l.expect("saved and loaded", all(silent))
+	if got, _, _ := l.outcome(l.client, "tcp", host4+":8079"); got != refused {
+		t.Errorf("another port of the host is %s", got)
+	}
+	l.ok(f.Repair())
+	l.expect("repaired", all(open))
+}

@@ -35,24 +35,23 @@ func (s *session) gated() error {
 	if open, err := g.isOpen(links); open || err != nil {
 		return err
 	}
-	return s.atGate(links, func(g gate, out netlink.Link) error {
-		var b nft.Batch
-		for _, h := range s.halves {
-			g.passage(&b, h, out.Index)
-		}
-		return s.conn.Commit(&b)
-	})
+	var b nft.Batch
+	for _, h := range s.halves {
+		g.passage(&b, h)
+	}
+	return s.makeGate(links, &b)
 }
 
-// atGate makes the gate, has the tables told of its end, and opens it.
-func (s *session) atGate(links *netlink.Conn, tell func(g gate, out netlink.Link) error) error {
+// makeGate makes what is missing of the gate, and opens it when a batch that
+// tells the tables of it is carried out.
+func (s *session) makeGate(links *netlink.Conn, b *nft.Batch) error {
 	g := gateOf(s.halves[0].table.Name)
-	out, err := g.make(links, s.Host)
+	err := g.make(links, s.Host)
 	if err == nil {
-		err = tell(g, out)
+		err = s.conn.Commit(b)
 	}
 	if err == nil {
-		err = g.open(links, out)
+		err = g.open(links)
 	}
 	if err != nil {
 		return fmt.Errorf("the way of published ports through the host's firewall: %w", err)

@@ -44,7 +44,7 @@ func (s *session) notes(found HostRules, sb *network.Sandbox) ([]string, error) 
 			return nil, err
 		}
 		if !told {
-			list = append(list, fmt.Sprintf("the host's firewall (%s) stops what containers send, and lets nobody else change that: %s", found.By, trusting(found, names[0])))
+			list = append(list, fmt.Sprintf("the host's firewall (%s) may stop what containers send, and lets nobody else change that; if it does: %s", found.By, trusting(found, names[0])))
 		}
 	}
 	return list, nil

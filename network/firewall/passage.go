@@ -2,6 +2,7 @@ package firewall
 
 import (
 	"loper.run/internal/nft"
+	"loper.run/network"
 )
 
 // The last that happens to a packet at the hooks of input and prerouting, before
@@ -10,16 +11,40 @@ import (
 const (
 	lastAtInput      = 1<<31 - 3
 	lastAtPrerouting = 1<<31 - 3
+	firstAtOutput    = -400
 )
 
-// openPorts are those of anyPorts that are open whatever the host's firewall
-// says, and openHostPorts those of hostPorts.
-func (h *half) openPorts() nft.Set {
-	return nft.Set{Table: h.table, Name: "open-ports", Key: []nft.Type{nft.Proto, nft.Service}}
+// A published port is asked or open: the host's firewall decides about it, or
+// nobody. The sets have the keys of the maps, in which a kernel before Linux 6.4
+// cannot look without using what it finds.
+const (
+	askedPorts = "asked-"
+	openPorts  = "open-"
+)
+
+// which is the name of the sets that a container's ports are in.
+func which(sb *network.Sandbox) string {
+	if sb.PublishOpen {
+		return openPorts
+	}
+	return askedPorts
 }
 
-func (h *half) openHostPorts() nft.Set {
-	return nft.Set{Table: h.table, Name: "open-host-ports", Key: []nft.Type{h.addr, nft.Proto, nft.Service}}
+// any is the set that belongs to anyPorts, and host the one to hostPorts.
+func (h *half) any(which string) nft.Set {
+	return nft.Set{Table: h.table, Name: which + "ports", Key: []nft.Type{nft.Proto, nft.Service}}
+}
+
+func (h *half) host(which string) nft.Set {
+	return nft.Set{Table: h.table, Name: which + "host-ports", Key: []nft.Type{h.addr, nft.Proto, nft.Service}}
+}
+
+// published are what a packet for such a port matches.
+func (h *half) published(which string) []nft.Expr {
+	return []nft.Expr{
+		nft.In(h.any(which), nft.L4Proto, nft.DPort),
+		nft.In(h.host(which), h.daddr, nft.L4Proto, nft.DPort),
+	}
 }
 
 // keys are elements without what they lead to.
@@ -34,19 +59,17 @@ func keys(elements []nft.Element) []nft.Element {
 // comeIn adds the chain by which packets from elsewhere get to what translates
 // them: those that the host's firewall has let in, and those that need not ask.
 func (h *half) comeIn(b *nft.Batch, translate nft.Chain) {
-	b.AddSet(h.openPorts())
-	b.AddSet(h.openHostPorts())
+	for _, which := range []string{askedPorts, openPorts} {
+		b.AddSet(h.any(which))
+		b.AddSet(h.host(which))
+	}
 	in := nft.Chain{Table: h.table, Name: "prerouting", Type: nft.NAT, Hook: nft.Prerouting, Priority: -100}
 	b.AddChain(in)
 	b.AddRule(in, "let in", nft.Is(nft.IIFName, nft.Name(gateOf(h.table.Name).in)), nft.Jump(translate.Name))
 	b.AddRule(in, "internal networks have no way out", h.in(internal, nft.IIFName), nft.Accept())
-	b.AddRule(in, "need not ask", nft.In(h.openPorts(), nft.L4Proto, nft.DPort), localOnly(), nft.Jump(translate.Name))
-	b.AddRule(in, "need not ask", nft.In(h.openHostPorts(), h.daddr, nft.L4Proto, nft.DPort), localOnly(), nft.Jump(translate.Name))
-}
-
-// published are what a packet for a published port matches.
-func (h *half) published() []nft.Expr {
-	return []nft.Expr{nft.In(h.hostPorts(), h.daddr, nft.L4Proto, nft.DPort), nft.In(h.anyPorts(), nft.L4Proto, nft.DPort)}
+	for _, port := range h.published(openPorts) {
+		b.AddRule(in, "need not ask", port, localOnly(), nft.Jump(translate.Name))
+	}
 }
 
 // gateChain is where packets go into the gate. The tables have it if and only if
@@ -54,26 +77,29 @@ func (h *half) published() []nft.Expr {
 const gateChain = "gate"
 
 // passage adds to a table of ours how packets come to the gate and leave it. It
-// may be added again, with another end of the gate.
-func (g *gate) passage(b *nft.Batch, h half, out int32) {
+// may be added again. No rule has the number of an interface, so that who saves
+// all rules of a host can load them where there is no gate.
+func (g *gate) passage(b *nft.Batch, h half) {
 	// A packet is still alive here because no rule of the host's own firewall was
 	// against it.
 	input := nft.Chain{Table: h.table, Name: "host-input", Type: nft.Filter, Hook: nft.Input, Priority: lastAtInput}
 	again := h.chain(gateChain)
 	leave := nft.Chain{Table: h.table, Name: "gate-left", Type: nft.Filter, Hook: nft.Prerouting, Priority: lastAtPrerouting}
-	for _, c := range []nft.Chain{input, again, leave} {
+	output := nft.Chain{Table: h.table, Name: "gate-only", Type: nft.Filter, Hook: nft.Output, Priority: firstAtOutput}
+	for _, c := range []nft.Chain{input, again, leave, output} {
 		b.AddChain(c)
 		b.FlushChain(c)
 	}
 	b.AddRule(input, "its port was closed meanwhile", nft.Is(nft.IIFName, nft.Name(g.in)), nft.Drop())
 	b.AddRule(input, "internal networks have no way out", h.in(internal, nft.IIFName), nft.Return())
-	for _, port := range h.published() {
+	for _, port := range h.published(askedPorts) {
 		b.AddRule(input, "published ports", nft.Any(nft.CtState, nft.NewState), localOnly(), port, nft.Goto(again.Name))
 	}
-	to := gateway4
+	to := g.gateway4()
 	if h.six {
-		to = gateway6
+		to = g.gateway6()
 	}
-	b.AddRule(again, "", nft.SetMark(g.mark), nft.Dup(to, uint32(out)), nft.Drop())
+	b.AddRule(again, "", nft.SetMark(g.mark), nft.Dup(to, 0), nft.Drop())
+	b.AddRule(output, "the gate is gone", nft.Is(nft.MetaMark, nft.Uint32(g.mark)), nft.Not(nft.OIFName, nft.Name(g.out)), nft.Drop())
 	b.AddRule(leave, "", nft.Is(nft.IIFName, nft.Name(g.in)), nft.SetMark(0))
 }

@@ -91,10 +91,8 @@ func (h *half) addPorts(b *nft.Batch, sb *network.Sandbox) {
 	everywhere, one := h.portElements(sb)
 	b.AddElements(h.anyPorts(), everywhere...)
 	b.AddElements(h.hostPorts(), one...)
-	if sb.PublishOpen {
-		b.AddElements(h.openPorts(), keys(everywhere)...)
-		b.AddElements(h.openHostPorts(), keys(one)...)
-	}
+	b.AddElements(h.any(which(sb)), keys(everywhere)...)
+	b.AddElements(h.host(which(sb)), keys(one)...)
 }
 
 // deletePorts deletes a container's elements, and not what another has put in
@@ -104,7 +102,7 @@ func (h *half) deletePorts(c *nft.Conn, b *nft.Batch, sb *network.Sandbox) error
 	for _, part := range []struct {
 		set      nft.Set
 		elements []nft.Element
-	}{{h.anyPorts(), everywhere}, {h.hostPorts(), one}, {h.openPorts(), keys(everywhere)}, {h.openHostPorts(), keys(one)}} {
+	}{{h.anyPorts(), everywhere}, {h.hostPorts(), one}, {h.any(which(sb)), keys(everywhere)}, {h.host(which(sb)), keys(one)}} {
 		own, err := h.present(c, part.set, part.elements)
 		if err != nil {
 			return err

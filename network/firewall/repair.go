@@ -63,12 +63,11 @@ func (s *session) rebuild(sb *network.Sandbox) error {
 		return err
 	}
 	defer links.Close()
-	return s.atGate(links, func(g gate, out netlink.Link) error {
-		for _, h := range s.halves {
-			g.passage(&b, h, out.Index)
-		}
-		return s.conn.Commit(&b)
-	})
+	g := gateOf(s.halves[0].table.Name)
+	for _, h := range s.halves {
+		g.passage(&b, h)
+	}
+	return s.makeGate(links, &b)
 }
 
 // running are the containers that run, by their ids.
