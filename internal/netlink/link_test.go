@@ -148,11 +148,11 @@ func TestBridgeAndVeth(t *testing.T) {
 
 func TestMacvlan(t *testing.T) {
 	there, host, inside := pair(t)
-	requests := []Request{Veth(Settings{Name: "parent", Up: true}, Settings{Name: "other", Up: true}), FindLink("parent")}
+	requests := []Request{Veth(Settings{Name: "parent"}, Settings{Name: "other"}), Set(Settings{Name: "parent", Up: true}), FindLink("parent")}
 	if err := host.Ask(requests); err != nil {
 		t.Skip("this kernel has no veth: ", err)
 	}
-	parent, err := requests[1].Link()
+	parent, err := requests[2].Link()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -11,8 +11,8 @@ import (
 // Settings are those of an interface that is made or changed; what has its zero
 // value stays as it is.
 type Settings struct {
-	Index     int32 // the one to change; 0: by its name
-	Name      string
+	Index     int32  // the one to change; 0: by its name
+	Name      string // beside an index: a new one, of an interface that is down
 	Address   []byte // of the link layer
 	MTU       int
 	Master    int32 // becomes a port of this bridge
@@ -133,7 +133,8 @@ func create(s Settings, kind string, data func([]byte) []byte) Request {
 // vethPeer is VETH_INFO_PEER of linux/veth.h.
 const vethPeer = 1
 
-// Veth makes both ends of a cable.
+// Veth makes both ends of a cable. They are set up afterwards: older kernels
+// cannot while they make them.
 func Veth(s, peer Settings) Request {
 	return create(s, "veth", func(m []byte) []byte {
 		return Nest(m, vethPeer, func(m []byte) []byte { return append(m, peer.message()...) })

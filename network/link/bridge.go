@@ -138,7 +138,7 @@ func adopt(host *netlink.Conn, p *place) error {
 	var requests []netlink.Request
 	for _, l := range links {
 		if l.Kind == "veth" && l.Master == 0 && l.Alias == mark(p.Endpoint) {
-			requests = append(requests, netlink.Set(netlink.Settings{Index: l.Index, Name: l.Name, Master: p.over.Index}).Or(unix.ENODEV))
+			requests = append(requests, netlink.Set(netlink.Settings{Index: l.Index, Master: p.over.Index}).Or(unix.ENODEV))
 		}
 	}
 	return host.Ask(requests)
