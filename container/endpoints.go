@@ -17,14 +17,15 @@ import (
 // claim is the taking of a container's addresses, names and ports, while its
 // config.json is made.
 type claim struct {
-	done    chan struct{} // nil: it is on no network
+	done    chan struct{} // nil: it can be on no network
 	sandbox *network.Sandbox
 	err     error
 }
 
-// claim begins to take what the container needs of networks.
+// claim begins to take what the container needs of networks. One that is on none
+// and may be connected later needs who resolves names.
 func (c *Container) claim() *claim {
-	if len(c.Settings.Networks) == 0 {
+	if c.Settings.Network != "" {
 		return &claim{}
 	}
 	taking := &claim{done: make(chan struct{})}

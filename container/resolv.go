@@ -74,8 +74,12 @@ func parseServer(word string) (netip.Addr, error) {
 	return a, nil
 }
 
-// named reports whether a network of the container resolves names.
+// named reports whether a network of the container resolves names, or one may
+// that it is connected to later.
 func named(n *network.Sandbox) bool {
+	if len(n.Endpoints) == 0 {
+		return true
+	}
 	for _, e := range n.Endpoints {
 		if !e.NoDNS {
 			return true
