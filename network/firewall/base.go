@@ -53,7 +53,7 @@ const (
 	bridges    = "bridges"
 	internal   = "internal"
 	isolated   = "isolated"
-	masquerade = "masquerade"
+	masquerade = "masqueraded"
 )
 
 func (h *half) interfaces(set string) nft.Set {

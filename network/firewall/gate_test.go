@@ -120,14 +120,18 @@ func TestHairpin(t *testing.T) {
 	}
 }
 
-// Who saves all rules of the host and loads them when there is no gate has the
+// Who saves the rules of the host and loads them when there is no gate has the
 // same rules, and published ports are closed until the next command.
 func TestSaved(t *testing.T) {
 	l, f, _ := published(t, nil)
-	rules := l.run("", "nft", "-s", "list", "ruleset")
-	l.ok(l.host.IP("link", "del", gateOf(TableName(f.Store.Root)).in))
+	table := TableName(f.Store.Root)
+	save := func() string {
+		return l.run("", "nft", "-s", "list", "table", "ip", table) + l.run("", "nft", "-s", "list", "table", "ip6", table)
+	}
+	rules := save()
+	l.ok(l.host.IP("link", "del", gateOf(table).in))
 	l.nft("flush ruleset\n" + rules)
-	if again := l.run("", "nft", "-s", "list", "ruleset"); again != rules {
+	if again := save(); again != rules {
 		t.Errorf("saved\n%sand loaded\n%s", rules, again)
 	}
 	l.expect("saved and loaded", all(silent))

@@ -54,7 +54,7 @@ func (g *guard) base(b *nft.Batch) {
 		b.AddSet(s)
 	}
 	chain := func(name string) nft.Chain { return nft.Chain{Table: g.table, Name: name} }
-	in, arp, ip4, ip6, icmp := chain("frames"), chain("arp"), chain("ip4"), chain("ip6"), chain("icmp6")
+	in, arp, ip4, ip6, icmp := chain("frames"), chain("from-arp"), chain("from-ip4"), chain("from-ip6"), chain("from-icmp6")
 	in.Type, in.Hook, in.Priority = nft.Filter, nft.Prerouting, -300
 	for _, c := range []nft.Chain{arp, ip4, icmp, ip6, in} {
 		b.AddChain(c)
