@@ -94,6 +94,24 @@ func (r *Record) peer() string {
 	return ""
 }
 
+// lastPinger is the end of a range of groups that begins with 0 and has as many
+// of a user namespace's as can be: the kernel compares what they are outside.
+func lastPinger(gids []specs.LinuxIDMapping) uint32 {
+	first, last := gids[0], gids[0]
+	for _, m := range gids {
+		if m.ContainerID == 0 {
+			first = m
+		}
+		if m.HostID >= last.HostID {
+			last = m
+		}
+	}
+	if last.HostID < first.HostID {
+		last = first
+	}
+	return last.ContainerID + last.Size - 1
+}
+
 // sysctls are the caller's, and two that let an unprivileged process of the
 // container do in its own network what needs a capability on a host: send
 // pings and listen below port 1024.
@@ -103,7 +121,7 @@ func (r *Record) sysctls(s *specs.Spec, f *facts) error {
 	if own {
 		last := uint32(2147483647)
 		if f.ownUserns() {
-			last = f.gids[0].Size - 1
+			last = lastPinger(f.gids)
 		}
 		all["net.ipv4.ping_group_range"] = fmt.Sprintf("0 %d", last)
 		all["net.ipv4.ip_unprivileged_port_start"] = "0"

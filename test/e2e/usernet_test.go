@@ -120,6 +120,11 @@ func TestUserNetworks(t *testing.T) {
 			if out := e.must("exec", "server", "ip", "route"); !strings.Contains(out, "default via") {
 				t.Errorf("routes %q", out)
 			}
+			if !ranges {
+				expect(t, "who may ping", e.must("exec", "server", "cat", "/proc/sys/net/ipv4/ping_group_range"), "0\t0")
+			} else if out := e.must("exec", "server", "cat", "/proc/sys/net/ipv4/ping_group_range"); out == "0\t0" {
+				t.Error("root's group alone may ping")
+			}
 			// The user namespace is one of the container's own.
 			own := e.must("exec", "server", "readlink", "/proc/self/ns/user")
 			if other := e.must("run", "--rm", "--network", "web", "busybox", "readlink", "/proc/self/ns/user"); own == other {
