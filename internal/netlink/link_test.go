@@ -170,6 +170,9 @@ func TestMacvlan(t *testing.T) {
 	if l, err := inside.Link("eth0"); err != nil || l.Kind != "macvlan" || l.Peer != parent.Index {
 		t.Errorf("%+v, %v", l, err)
 	}
+	if err := inside.Ask([]Request{Delete("eth0")}); err != nil { // a parent has one kind at a time
+		t.Error(err)
+	}
 	for _, r := range []Request{
 		Ipvlan(Settings{Name: "eth1", Parent: parent.Index, Namespace: there}, 0),
 		VLAN(Settings{Name: "parent.5", Parent: parent.Index}, 5),
