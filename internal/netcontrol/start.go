@@ -27,8 +27,12 @@ type Program struct {
 	HostLoopback bool
 }
 
-// Gateway and Gateway6 are the way out's other end, as seen in the network namespace.
+// The addresses of the way out: the interface's own, and the gateway at its
+// other end. They are of blocks for just such a wire: RFC 7335, and a unique
+// local one.
 const (
+	Address  = "192.0.0.2"
+	Address6 = "fd6c:6f70:6572::2"
 	Gateway  = "192.0.0.1"
 	Gateway6 = "fd6c:6f70:6572::1"
 )

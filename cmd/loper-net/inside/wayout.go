@@ -11,12 +11,6 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The interface's own addresses. They are of blocks for just such a wire: RFC 7335, and a unique local one.
-var (
-	own4 = netip.MustParsePrefix("192.0.0.2/32")
-	own6 = netip.MustParsePrefix("fd6c:6f70:6572::2/128")
-)
-
 // TUN_F_… of linux/if_tun.h: the kernel leaves checksums and the cutting into segments to us.
 const offloads = 1 | 2 | 4 // checksums, TCP over IPv4, TCP over IPv6
 
@@ -58,13 +52,19 @@ func configure(fd int, s Settings) error {
 	requests := []netlink.Request{
 		netlink.Set(netlink.Settings{Index: link.Index, Name: s.Interface, MTU: s.MTU, NoLinkLocal: true}).Or(unix.EAFNOSUPPORT, unix.EINVAL),
 		netlink.Set(netlink.Settings{Index: link.Index, Name: s.Interface, MTU: s.MTU, Up: true}),
-		netlink.NewAddress(link.Index, netlink.Address{Prefix: own4, Peer: netip.MustParseAddr(netcontrol.Gateway)}),
+		netlink.NewAddress(link.Index, netlink.Address{Prefix: host(netcontrol.Address), Peer: netip.MustParseAddr(netcontrol.Gateway)}),
 		netlink.NewRoute(netlink.Route{To: netip.PrefixFrom(netip.IPv4Unspecified(), 0), Index: link.Index}),
 	}
 	if s.IPv6 {
 		requests = append(requests,
-			netlink.NewAddress(link.Index, netlink.Address{Prefix: own6, Peer: netip.MustParseAddr(netcontrol.Gateway6), Flags: unix.IFA_F_NODAD}),
+			netlink.NewAddress(link.Index, netlink.Address{Prefix: host(netcontrol.Address6), Peer: netip.MustParseAddr(netcontrol.Gateway6), Flags: unix.IFA_F_NODAD}),
 			netlink.NewRoute(netlink.Route{To: netip.PrefixFrom(netip.IPv6Unspecified(), 0), Index: link.Index}))
 	}
 	return c.Ask(requests)
+}
+
+// host is an address alone.
+func host(address string) netip.Prefix {
+	a := netip.MustParseAddr(address)
+	return netip.PrefixFrom(a, a.BitLen())
 }

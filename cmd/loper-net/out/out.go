@@ -54,6 +54,7 @@ type Way struct {
 	forwarder *tcp.Forwarder
 
 	gateway4, gateway6 netip.Addr
+	own4, own6         tcpip.Address // of the interface
 	connections        atomic.Int64
 
 	mu       sync.Mutex
@@ -77,6 +78,7 @@ func New(tun *os.File, s Settings) (*Way, error) {
 	w := &Way{
 		Settings: s, link: l, flows: map[flowKey]*flow{}, openings: map[stack.TransportEndpointID]uint32{}, sources: map[tcpip.Address]*source{},
 		gateway4: netip.MustParseAddr(netcontrol.Gateway), gateway6: netip.MustParseAddr(netcontrol.Gateway6),
+		own4: address(netip.MustParseAddr(netcontrol.Address)), own6: address(netip.MustParseAddr(netcontrol.Address6)),
 		stack: stack.New(stack.Options{
 			NetworkProtocols:   []stack.NetworkProtocolFactory{ipv4.NewProtocol, ipv6.NewProtocol},
 			TransportProtocols: []stack.TransportProtocolFactory{tcp.NewProtocol, udp.NewProtocol, icmp.NewProtocol4, icmp.NewProtocol6},

@@ -55,7 +55,8 @@ func (w *Way) opened(id stack.TransportEndpointID) {
 // source is what a container has of connections.
 type source struct{ opening, open int }
 
-// count adds to what a container has, and reports whether that is still within its share.
+// count adds to what a container has, and reports whether that is still within its share. Containers that are behind the
+// namespace's own address can't be told from each other: they have all of it together.
 func (w *Way) count(container tcpip.Address, opening, open int) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -68,6 +69,9 @@ func (w *Way) count(container tcpip.Address, opening, open int) bool {
 	s.open += open
 	if *s == (source{}) {
 		delete(w.sources, container)
+	}
+	if container == w.own4 || container == w.own6 {
+		return true
 	}
 	return s.opening <= maxOpening/share && s.open <= w.MaxTCP/share
 }
