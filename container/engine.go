@@ -91,7 +91,8 @@ func Open(root, runRoot string) (*Engine, error) {
 	e.Networks = &network.Store{Root: e.Root, RunRoot: e.RunRoot, Gone: e.gone, PortInUse: network.PortInUse}
 	e.Networks.TearDown = func(n *network.Network) error { return kernel.TearDown(e.Networks, n) }
 	e.Images.Protect(e.layersInUse)
-	return e, e.useSpace()
+	e.useSpace()
+	return e, nil
 }
 
 // DefaultRoots are the directories used when none are named: /var/lib/loper

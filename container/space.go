@@ -1,28 +1,21 @@
 package container
 
 import (
-	"errors"
-
 	"loper.run/network"
 	"loper.run/network/usernet"
 )
 
 // useSpace makes an ordinary user's namespaces the place of the networks, if
-// they are there.
-func (e *Engine) useSpace() error {
+// they are there. What goes wrong is told to whoever enters them; a command that
+// needs no network goes on.
+func (e *Engine) useSpace() {
 	if !e.Rootless {
-		return nil
+		return
 	}
-	s, err := usernet.Find(e.RunRoot)
-	if errors.Is(err, usernet.ErrNone) {
-		return nil
+	if s, err := usernet.Find(e.RunRoot); err == nil {
+		s.User.Close()
+		s.Use()
 	}
-	if err != nil {
-		return err
-	}
-	s.User.Close()
-	s.Use()
-	return nil
 }
 
 // enterSpace makes an ordinary user's namespaces for a container that may have

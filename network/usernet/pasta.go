@@ -2,12 +2,14 @@ package usernet
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"os"
 	"os/exec"
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -22,6 +24,9 @@ const pastaFile = "pasta.pid"
 // WayOut is the interface of the user's network namespace that leads out.
 const WayOut = "out"
 
+// patience is how long pasta may take to start: others wait for it.
+const patience = 10 * time.Second
+
 // startPasta gives the network namespace a way out by pasta, which copies the
 // host's addresses and routes to an interface there.
 func (d *dir) startPasta(program string, s *Space) error {
@@ -31,7 +36,9 @@ func (d *dir) startPasta(program string, s *Space) error {
 	}
 	defer stay.Abort()
 	ns := "/proc/" + strconv.Itoa(stay.Pid()) + "/ns/"
-	c := exec.Command(program, "--config-net", "--quiet", "--ns-ifname", WayOut,
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	c := exec.CommandContext(ctx, program, "--config-net", "--quiet", "--ns-ifname", WayOut,
 		"--no-map-gw",                                          // the host's loopback is nobody's
 		"-t", "none", "-u", "none", "-T", "none", "-U", "none", // ports are published elsewhere
 		"--no-dhcp", "--no-dhcpv6", "--no-ra", // the interface is set up already
@@ -39,7 +46,7 @@ func (d *dir) startPasta(program string, s *Space) error {
 		"--userns", ns+"user", "--netns", ns+"net")
 	var text bytes.Buffer
 	c.Stderr = &text
-	c.Dir = "/"
+	c.Dir, c.WaitDelay = "/", time.Second
 	c.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Pdeathsig: unix.SIGKILL} // until it is a process of its own
 	// It goes on in the background once the interface is there.
 	if err := c.Run(); err != nil {

@@ -289,3 +289,28 @@ func TestHolderIsKilled(t *testing.T) {
 	found.Close()
 	empty(t, dir)
 }
+
+// A pasta that does not start is told of in its own words, and keeps nobody from having networks.
+func TestPastaFails(t *testing.T) {
+	if !env.AsUser(t, true, nil) {
+		return
+	}
+	bin, dir := t.TempDir(), t.TempDir()
+	if err := os.WriteFile(filepath.Join(bin, "pasta"), []byte("#!/bin/sh\necho first >&2\necho 'no template interface' >&2\nexit 1\n"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("PATH", bin+":"+os.Getenv("PATH"))
+	t.Setenv("LOPER_NET", filepath.Join(bin, "none"))
+	s := enter(t, dir, "first", usernet.Needs{Out: true})
+	if s.NoWay == nil || !strings.Contains(s.NoWay.Error(), "no template interface") || strings.Contains(s.NoWay.Error(), "\n") {
+		t.Errorf("%v", s.NoWay)
+	}
+	if _, err := usernet.Enter(dir, "second", usernet.Needs{Out: true, Ports: true}); err == nil || !strings.Contains(err.Error(), "publish ports") {
+		t.Errorf("%v", err)
+	}
+	if err := usernet.Leave(dir, "second"); err != nil {
+		t.Error(err)
+	}
+	leave(t, dir, "first", s)
+	empty(t, dir)
+}

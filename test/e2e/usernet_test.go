@@ -12,6 +12,7 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	"loper.run/test/env"
 )
@@ -248,6 +249,24 @@ func TestUserPorts(t *testing.T) {
 			e.start("--name", "web", "--network", "bridge", "-p", "8080:80", "-p", "127.0.0.1:8081:80", "busybox", "sh", "-c",
 				"echo page >/tmp/page; exec busybox httpd -f -v -p 80 -h /tmp")
 			expect(t, "the way out", e.must("exec", "web", "busybox", "timeout", "5", "busybox", "wget", "-qO-", "http://"+world), "you are 198.51.100.2")
+			// The host's loopback is not for containers, by whatever address.
+			var private net.Listener
+			var err error
+			e.host.Do(func() { private, err = net.Listen("tcp", "127.0.0.1:81") })
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer private.Close()
+			for _, address := range []string{world, "198.51.100.2", "192.0.0.1", "127.0.0.1", "host.containers.internal"} {
+				if r := e.run("exec", "web", "busybox", "timeout", "2", "busybox", "nc", address, "81"); r.code == 0 {
+					t.Errorf("the host's loopback is reached by %s: %v", address, r)
+				}
+			}
+			private.(*net.TCPListener).SetDeadline(time.Now())
+			if c, err := private.Accept(); err == nil {
+				c.Close()
+				t.Error("the host's loopback was reached")
+			}
 			served := func(from *env.Netns, url, client string) {
 				t.Helper()
 				if text, err := ask(from, url); err != nil || text != "page\n" {
