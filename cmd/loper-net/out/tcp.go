@@ -275,12 +275,18 @@ type reader struct {
 	first [little]byte
 	ready []byte // of first
 	left  int    // in the socket
+	much  bool   // it was more than little the last time
 	err   error
 }
 
 // wait waits for something; when there is nothing then, the other side has ended.
 func (r *reader) wait() error {
-	return r.host.In(func(fd int) error {
+	err := r.host.In(func(fd int) (err error) {
+		if r.much {
+			if r.left, err = unix.IoctlGetInt(fd, unix.TIOCINQ); err != nil || r.left > 0 {
+				return err
+			}
+		}
 		n, err := sock.Read(fd, r.first[:])
 		if err != nil {
 			return err
@@ -291,6 +297,8 @@ func (r *reader) wait() error {
 		}
 		return err
 	})
+	r.much = r.Len() > little
+	return err
 }
 
 // Len implements tcpip.Payloader.
