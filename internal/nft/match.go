@@ -83,7 +83,12 @@ func lookup(s Set, fields []Field, more []byte) Expr {
 // In matches fields that are, together, in a set.
 //
 //go:noinline
-func In(s Set, fields ...Field) Expr { return lookup(s, fields, nil) }
+func In(s Set, fields ...Field) Expr {
+	if s.Data != nil { // older kernels want to know where the value shall be
+		return valueOf(s, fields)
+	}
+	return lookup(s, fields, nil)
+}
 
 // NotIn matches fields that are, together, not in a set.
 //
