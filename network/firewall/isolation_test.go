@@ -116,6 +116,7 @@ func TestLoopbackOnly(t *testing.T) {
 	neighbour := w.box(b.Endpoints[0])
 	w.expect("host", w.host, "tcp", "127.0.0.1", 8080, "b 10.90.1.1")
 	w.serve(w.host, 7000, "host")
+	w.setting("ipv4/conf/all/rp_filter", "0")
 	w.setting("ipv4/conf/all/accept_local", "1") // then the kernel itself believes such senders
 	// Outside is a machine that takes 127.0.0.1 for an address as any other.
 	for _, m := range []struct {

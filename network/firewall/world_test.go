@@ -54,6 +54,7 @@ func newWorld(t *testing.T) *world {
 	w.store = &network.Store{Root: filepath.Join(dir, "root"), RunRoot: filepath.Join(dir, "run")}
 	w.wall = &firewall.Firewall{Store: w.store, Host: w.host.File()}
 	w.setting("ipv4/ip_forward", "1")
+	w.setting("ipv4/conf/all/rp_filter", "1") // the strict way, as many hosts have it
 	w.setting("ipv6/conf/all/forwarding", "1")
 	return w
 }
