@@ -88,6 +88,7 @@ func idMap(path string) string {
 		return "unknown"
 	}
 	var lines []string
+	nested := true // an ordinary user's containers with networks are in a namespace of the user's
 	for line := range strings.Lines(string(body)) {
 		f := strings.Fields(line)
 		if len(f) != 3 {
@@ -96,10 +97,14 @@ func idMap(path string) string {
 		if f[0] == "0" && f[1] == "0" && f[2] == "4294967295" {
 			return "the same as outside"
 		}
+		nested = nested && f[0] == f[1]
 		lines = append(lines, fmt.Sprintf("%s here %s outside", span(f[0], f[2]), be(f[2], span(f[1], f[2]))))
 	}
 	if len(lines) == 0 {
 		return "none is mapped"
+	}
+	if nested {
+		return "the same as in the user's own namespace, outside of which they are others"
 	}
 	return strings.Join(lines, "\n")
 }

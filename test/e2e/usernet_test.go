@@ -273,11 +273,11 @@ func TestUserPorts(t *testing.T) {
 					t.Errorf("%s: %q, %v", url, text, err)
 					return
 				}
-				r := e.run("logs", "web")
-				lines := strings.Split(strings.TrimSpace(r.stdout+r.stderr), "\n")
-				if last := lines[len(lines)-1]; !strings.Contains(last, client) {
-					t.Errorf("%s: the container saw %q, want %s", url, last, client)
-				}
+				eventually(t, "the container saw "+client+" ask "+url, func() bool {
+					r := e.run("logs", "web")
+					lines := strings.Split(strings.TrimSpace(r.stdout+r.stderr), "\n")
+					return strings.Contains(lines[len(lines)-1], client)
+				})
 			}
 			served(out, "http://198.51.100.2:8080/page", world+"]")
 			served(out, "http://[2001:db8::2]:8080/page", "[2001:db8::1]")
