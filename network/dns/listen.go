@@ -57,6 +57,9 @@ func Listen(runDir, networks string, namespace *os.File) (_ Descriptors, err err
 
 // lead binds the sockets, and adds the rules that lead to them.
 func lead(c *nft.Conn, udp, tcp int) error {
+	if err := bringUp(udp); err != nil {
+		return err
+	}
 	chain := nft.Chain{Table: table, Name: "output", Type: nft.NAT, Hook: nft.Output, Priority: -100} // dstnat
 	var b nft.Batch
 	b.AddTable(table)
@@ -80,8 +83,19 @@ func lead(c *nft.Conn, udp, tcp int) error {
 	return c.Commit(&b)
 }
 
-// bind gives a socket the resolver's address and a port that the kernel
-// chooses. The loopback interface need not be up yet.
+// bringUp brings the loopback interface of a socket's namespace up, as the
+// container will. As long as a namespace has no address, the kernel takes any that
+// a socket is bound to for a broadcast, and sends answers with another.
+func bringUp(fd int) error {
+	lo, err := unix.NewIfreq("lo")
+	if err != nil {
+		return err
+	}
+	lo.SetUint16(unix.IFF_UP | unix.IFF_RUNNING)
+	return os.NewSyscallError("bring the loopback interface up", unix.IoctlIfreq(fd, unix.SIOCSIFFLAGS, lo))
+}
+
+// bind gives a socket the resolver's address and a port that the kernel chooses.
 func bind(fd int) (port uint16, err error) {
 	if err := unix.SetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_FREEBIND, 1); err != nil {
 		return 0, os.NewSyscallError("setsockopt", err)

@@ -9,8 +9,6 @@ import (
 	"strings"
 	"testing"
 	"time"
-
-	"loper.run/test/env"
 )
 
 // freePort is a port of the host that nobody has at this moment.
@@ -219,7 +217,6 @@ func TestKillOnNetworks(t *testing.T) {
 func TestWrongNetworks(t *testing.T) {
 	e := asRoot(t).busybox()
 	e.must("network", "create", "--subnet", "10.213.40.0/24", "n")
-	e.start("--name", "c", "busybox", "sleep", "1000")
 	taken, err := net.Listen("tcp4", "0.0.0.0:0")
 	if err != nil {
 		t.Fatal(err)
@@ -227,7 +224,8 @@ func TestWrongNetworks(t *testing.T) {
 	defer taken.Close()
 	_, busy, _ := net.SplitHostPort(taken.Addr().String())
 	e.must("run", "--rm", "--network", "n", "-p", "127.0.0.1::80", "busybox", "true")
-	host := env.Snapshot(look(filepath.Join(e.runroot, "network")))
+	host := e.picture(filepath.Join(e.runroot, "network"))
+	e.start("--name", "c", "busybox", "sleep", "1000")
 	for _, bad := range []struct {
 		words []string
 		args  []string
@@ -266,6 +264,7 @@ func TestWrongNetworks(t *testing.T) {
 		}
 		e.mustFail(125, words, append(append([]string{"run", "--rm"}, bad.args...), "busybox", "true")...)
 	}
+	e.must("rm", "-f", "c")
 	if diff := host.Settle(settle); len(diff) > 0 {
 		t.Errorf("left behind:\n%s", strings.Join(diff, "\n"))
 	}
