@@ -36,6 +36,9 @@ func (e *Engine) takeName(name, id string) (string, error) {
 			return "", err
 		}
 		owner, err := e.take(nameDir, name, id)
+		if errors.Is(err, os.ErrExist) && owner == id {
+			return name, nil // by a renaming that was killed
+		}
 		if errors.Is(err, os.ErrExist) {
 			return "", fmt.Errorf("name %q: %w by container %.12s: remove or rename it first", name, ErrNameTaken, owner)
 		}

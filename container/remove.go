@@ -137,11 +137,17 @@ func (c *Container) Rename(name string) error {
 	if _, err := c.engine.takeName(name, c.ID); err != nil {
 		return err
 	}
+	// The record comes last: until then, who is killed can be followed by the same.
 	c.Name = name
-	if err := c.save(); err != nil {
-		return errors.Join(err, c.engine.free(nameDir, name, c.ID))
+	err = c.renameInNetworks()
+	if err == nil {
+		err = c.save()
 	}
-	return errors.Join(c.renameInNetworks(), c.engine.free(nameDir, old, c.ID))
+	if err != nil {
+		c.Name = old
+		return errors.Join(err, c.renameInNetworks(), c.engine.free(nameDir, name, c.ID))
+	}
+	return c.engine.free(nameDir, old, c.ID)
 }
 
 // renameInNetworks lets others find the running container by its new name.
