@@ -76,6 +76,7 @@ func setup(e *testscript.Env) error {
 		for _, id := range strings.Fields(loper("ps", "-aq")) {
 			loper("rm", "-fv", id)
 		}
+		loper("network", "prune", "-f")
 		if left := loper("ps", "-aq"); left != "" {
 			fmt.Fprintln(os.Stderr, "containers that could not be removed:", left)
 		}
