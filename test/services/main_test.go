@@ -123,7 +123,12 @@ func (e *engine) try(args ...string) (string, error) {
 	e.host.Do(func() {
 		cmd := e.command(args...)
 		cmd.Stdout, cmd.Stderr = &out, &out
-		err = cmd.Run()
+		if err = cmd.Start(); err != nil {
+			return
+		}
+		patience := time.AfterFunc(time.Minute, func() { cmd.Process.Kill() })
+		defer patience.Stop()
+		err = cmd.Wait()
 	})
 	return strings.TrimSpace(out.String()), err
 }
