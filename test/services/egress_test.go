@@ -116,7 +116,7 @@ func testEgress(t *testing.T, user *env.User) {
 	asked := make(chan string, 1000)
 	nameserver(t, outside, asked)
 	e := newEngine(t, host, user)
-	e.must("import", smallImage(t), image)
+	e.importFrom(smallImage(t))
 	const greeting = "hello from outside"
 	run := func(name string, options ...string) {
 		t.Helper()

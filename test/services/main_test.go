@@ -33,6 +33,10 @@ func testMain(m *testing.M) int {
 			fmt.Println(err)
 			return 1
 		}
+		if err := env.BuildNet(programs); err != nil {
+			fmt.Println(err)
+			return 1
+		}
 	}
 	loper = filepath.Join(programs, "loper")
 	host := env.Snapshot(env.Look{Programs: programs})
@@ -131,6 +135,21 @@ func (e *engine) try(args ...string) (string, error) {
 		err = cmd.Wait()
 	})
 	return strings.TrimSpace(out.String()), err
+}
+
+// importFrom makes the image of a file that the engine's user may not be able to open.
+func (e *engine) importFrom(path string) {
+	e.t.Helper()
+	f, err := os.Open(path)
+	if err != nil {
+		e.t.Fatal(err)
+	}
+	defer f.Close()
+	cmd := e.command("import", "-", image)
+	cmd.Stdin = f
+	if out, err := cmd.CombinedOutput(); err != nil {
+		e.t.Fatalf("loper import: %v: %s", err, out)
+	}
 }
 
 func (e *engine) must(args ...string) string {
