@@ -102,6 +102,9 @@ func TestEgressAsUser(t *testing.T) { testEgress(t, env.Ordinary(t, true)) }
 func testEgress(t *testing.T, user *env.User) {
 	host, outside := env.TestNetns(t), env.TestNetns(t)
 	env.Need(t, "nft")
+	if user != nil {
+		env.Tun(t)
+	}
 	err := env.Wire(host, "eth0", []string{host4 + "/24", host6 + "/64", "169.254.1.1/16"}, outside, "eth0",
 		[]string{outside4 + "/24", resolver + "/24", outside6 + "/64", unlisted4 + "/24", unlisted6 + "/64", metadata + "/16"})
 	if err != nil {

@@ -29,6 +29,9 @@ func TestServicesAsUser(t *testing.T) { testServices(t, env.Ordinary(t, true)) }
 func testServices(t *testing.T, user *env.User) {
 	host, outside := env.TestNetns(t), env.TestNetns(t)
 	env.Need(t, "nft")
+	if user != nil {
+		env.Tun(t)
+	}
 	if err := env.Wire(host, "eth0", []string{host4 + "/24", host6 + "/64"}, outside, "eth0", []string{outside4 + "/24", outside6 + "/64"}); err != nil {
 		t.Fatal(err)
 	}
