@@ -79,8 +79,8 @@ func inUse(e *container.Engine, err error) error {
 		return err
 	}
 	ctr, findErr := e.Find(used.Users[0])
-	if findErr != nil {
-		return err
+	if findErr != nil { // it is gone already
+		return fmt.Errorf("conflict: %w", err)
 	}
 	byID := strings.HasPrefix(ctr.ImageID, "sha256:"+strings.TrimPrefix(used.Name, "sha256:"))
 	state := "stopped"

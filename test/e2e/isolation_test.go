@@ -234,7 +234,7 @@ func TestSettingsInside(t *testing.T) {
 		expect(t, "--cap-add", lineWith(status, "CapEff"), "CapEff:\t0000000000000400")
 		links := e.must("run", "--rm", "--network", "none", "busybox", "ls", "/sys/class/net")
 		expect(t, "interfaces with --network none", links, "lo")
-		own, _ := os.Readlink("/proc/self/ns/net")
+		own, _ := os.Readlink("/proc/thread-self/ns/net")
 		expect(t, "--network host", e.must("run", "--rm", "--network", "host", "busybox", "readlink", "/proc/self/ns/net"), own)
 		e.start("--name", "first", "busybox", "sleep", "1000")
 		expect(t, "--network container:", e.must("run", "--rm", "--network", "container:first", "busybox", "readlink", "/proc/self/ns/net"),

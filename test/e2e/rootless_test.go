@@ -30,7 +30,7 @@ func TestRootlessMappings(t *testing.T) {
 func TestRootlessNetworks(t *testing.T) {
 	e := asUser(t, true).busybox()
 	expect(t, "none", e.must("run", "--rm", "--network", "none", "busybox", "ls", "/sys/class/net"), "lo")
-	own, _ := os.Readlink("/proc/self/ns/net")
+	own, _ := os.Readlink("/proc/thread-self/ns/net")
 	expect(t, "host", e.must("run", "--rm", "--network", "host", "busybox", "readlink", "/proc/self/ns/net"), own)
 }
 
