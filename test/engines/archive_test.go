@@ -69,7 +69,7 @@ func TestDockerArchives(t *testing.T) {
 	// A container's changes, as docker shows and keeps them.
 	change := "rm /etc/group; echo x >> /etc/passwd; mkdir -p /new/dir; ln -s a /new/link; chmod 700 /home; rm -r /home/worker; mkdir /home/worker; touch /home/worker/f"
 	e.must("run", "--name", "changed", "--network", "none", image, "sh", "-c", change)
-	loper("run", "--name", "changed", image, "sh", "-c", change)
+	loper("run", "--network", "none", "--name", "changed", image, "sh", "-c", change)
 	docker, ours := strings.Fields(strings.ReplaceAll(e.must("diff", "changed"), " ", ":")), strings.Fields(strings.ReplaceAll(loper("diff", "changed"), " ", ":"))
 	slices.Sort(docker)
 	slices.Sort(ours)
