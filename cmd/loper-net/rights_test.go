@@ -50,6 +50,7 @@ func TestRights(t *testing.T) {
 // An ordinary user starts it as loper does.
 func TestOrdinaryUser(t *testing.T) {
 	u := env.Ordinary(t, false)
+	env.Tun(t)
 	host, peer := env.TestNetns(t), env.TestNetns(t)
 	must(t, env.Wire(host, "wire", []string{hostAddress + "/24"}, peer, "wire", []string{peerAddress + "/24"}))
 	l := listen(t, peer, peerAddress+":0")
