@@ -25,6 +25,13 @@ func TestReadmeCommand(t *testing.T) {
 	cmd.Dir = env.Source()
 	state := t.TempDir()
 	cmd.Env = append(os.Environ(), "LOPER_ROOT="+state+"/root", "LOPER_RUNROOT="+state+"/run")
+	t.Cleanup(func() { // the network that the container was on stays, as it should
+		prune := exec.Command(loper, "network", "prune", "-f")
+		prune.Env = cmd.Env
+		if out, err := prune.CombinedOutput(); err != nil {
+			t.Errorf("%v\n%s", err, out)
+		}
+	})
 	out, err := cmd.CombinedOutput()
 	if err != nil || !strings.Contains(string(out), "seccomp") {
 		t.Errorf("%s: %v\n%s", command, err, out)
