@@ -9,7 +9,7 @@ import (
 )
 
 // version is part of a chain's name: tables of another one are made anew.
-const version = "made-1"
+const version = "made-2"
 
 // half is what one of the families has.
 type half struct {
@@ -96,8 +96,14 @@ func (h *half) base(b *nft.Batch) {
 	h.ports(b)
 }
 
+// loIndex is the number of every network namespace's loopback interface.
+const loIndex = 1
+
 // is matches an address in a range.
 func is(f nft.Field, p netip.Prefix) nft.Expr {
+	if p.IsSingleIP() {
+		return nft.Is(f, nft.Addr(p.Addr()))
+	}
 	mask := make([]byte, p.Addr().BitLen()/8)
 	for i := range p.Bits() {
 		mask[i/8] |= 0x80 >> (i % 8)
@@ -112,9 +118,9 @@ func (h *half) raw(b *nft.Batch) {
 	c := nft.Chain{Table: h.table, Name: "raw", Type: nft.Filter, Hook: nft.Prerouting, Priority: -300}
 	b.AddChain(c)
 	add := b.Rules(c)
-	notLo := nft.Not(nft.IIFName, nft.Name("lo"))
-	add("forged loopback", notLo, is(h.saddr, h.loopback), nft.Drop())
-	add("loopback from elsewhere", notLo, is(h.daddr, h.loopback), nft.Drop())
+	add("", nft.Is(nft.IIF, nft.Uint32(loIndex)), nft.Accept())
+	add("forged loopback", is(h.saddr, h.loopback), nft.Drop())
+	add("loopback from elsewhere", is(h.daddr, h.loopback), nft.Drop())
 }
 
 // input keeps internal networks to the host's address on their own bridge.

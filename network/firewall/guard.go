@@ -61,12 +61,17 @@ func (g *guard) base(b *nft.Batch) {
 	}
 	frame, arps, four, six, icmps := b.Rules(in), b.Rules(arp), b.Rules(ip4), b.Rules(ip6), b.Rules(icmp)
 	frame("no container", nft.NotIn(g.groups(), nft.IIFGroup), nft.Accept())
-	frame("foreign link-layer address", nft.NotIn(g.own(), nft.IIFName, nft.EthSrc), nft.Drop())
 	frame("", nft.Is(nft.EthType, etherType(unix.ETH_P_IP)), nft.Goto(ip4.Name))
 	frame("", nft.Is(nft.EthType, etherType(unix.ETH_P_IPV6)), nft.Goto(ip6.Name))
 	frame("", nft.Is(nft.EthType, etherType(unix.ETH_P_ARP)), nft.Goto(arp.Name))
 	frame("neither IP nor ARP", nft.Drop())
 
+	// What most packets pass comes first; who is known by an address of IP is known
+	// by that of the link layer too.
+	foreign := func(in func(string, ...nft.Expr)) {
+		in("foreign link-layer address", nft.NotIn(g.own(), nft.IIFName, nft.EthSrc), nft.Drop())
+	}
+	foreign(arps)
 	arps("", nft.In(g.own4(), nft.IIFName, nft.ARPSenderMAC, nft.ARPSenderIP4), nft.Accept())
 	none4 := nft.Is(nft.ARPSenderIP4, nft.Addr(netip.IPv4Unspecified()))
 	arps("asks whether an address is free", none4, nft.In(g.own(), nft.IIFName, nft.ARPSenderMAC), nft.Accept())
@@ -75,6 +80,7 @@ func (g *guard) base(b *nft.Batch) {
 	udp := nft.Is(nft.L4Proto, nft.UDP)
 	four("DHCP server", udp, nft.Is(nft.SPort, nft.Port(67)), nft.Drop())
 	four("", nft.In(g.own4(), nft.IIFName, nft.EthSrc, nft.SAddr4), nft.Accept())
+	foreign(four)
 	four("asks for an address", nft.Is(nft.SAddr4, nft.Addr(netip.IPv4Unspecified())), udp, nft.Is(nft.DPort, nft.Port(67)), nft.Accept())
 	four("foreign source", nft.Drop())
 
@@ -84,6 +90,7 @@ func (g *guard) base(b *nft.Batch) {
 	six("", nft.In(g.own6(), nft.IIFName, nft.EthSrc, nft.SAddr6), nft.Not(nft.L4Proto, reserved), nft.Accept())
 	six("foreign source", nft.Drop())
 
+	foreign(icmps)
 	icmps("router advertisement", nft.Is(nft.ICMPType, routerAdvertisement), nft.Drop())
 	icmps("redirect", nft.Is(nft.ICMPType, redirect), nft.Drop())
 	icmps("forged neighbour", nft.Is(nft.ICMPType, neighbourAdvertise), nft.NotIn(g.own6(), nft.IIFName, nft.EthSrc, neighbourTarget), nft.Drop())

@@ -90,6 +90,8 @@ func (g *gate) passage(b *nft.Batch, h half) {
 		b.AddChain(c)
 		b.FlushChain(c)
 	}
+	// Only the first packet of a connection has to come by here.
+	b.AddRule(input, "", nft.Any(nft.CtState, nft.Established|nft.Related), nft.Return())
 	b.AddRule(input, "its port was closed meanwhile", nft.Is(nft.IIFName, nft.Name(g.in)), nft.Drop())
 	b.AddRule(input, "internal networks have no way out", h.in(internal, nft.IIFName), nft.Return())
 	for _, port := range h.published(askedPorts) {
