@@ -71,6 +71,10 @@ func cutShort(m []byte, q *query) []byte {
 	return m
 }
 
+// maxAliases is how many names one after the other an answer is followed to, as
+// resolvers do. An answer has room for thousands.
+const maxAliases = 16
+
 // learn tells Learned the addresses that an answer gives to the name: its own,
 // and those of the names that it is said to stand for. It reports whether the
 // answer can be read to its end.
@@ -86,16 +90,17 @@ func (r *Resolver) learn(q *query, m []byte) bool {
 	if err != nil || p.SkipAllAuthorities() != nil || p.SkipAllAdditionals() != nil {
 		return false
 	}
-	owner := string(q.name) + "."
-	for range answers { // names may stand in any order, and in a ring
+	owner, learned := string(q.name)+".", 0
+	for range maxAliases { // names may stand in any order, and in a ring
 		next := ""
 		for _, a := range answers {
 			switch {
 			case !strings.EqualFold(a.owner, owner):
 			case a.alias != "":
 				next = a.alias
-			default:
+			case learned < maxAddresses:
 				r.Learned(string(q.name), a.address, a.ttl)
+				learned++
 			}
 		}
 		if next == "" {

@@ -8,13 +8,14 @@ import (
 )
 
 // What is spent on a container's questions is spent outside of its cgroup, and
-// so outside of its limits. Of a flood only so much is answered.
+// so outside of its limits. Of a flood only so much is read, also of what is no
+// question.
 const (
 	slice    = 100 * time.Millisecond
 	perSlice = 1000
 )
 
-// pace counts the questions and connections of a slice of time.
+// pace counts the datagrams, connections, reads and questions of a slice of time.
 type pace struct {
 	begun time.Time
 	count int

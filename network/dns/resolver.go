@@ -193,6 +193,7 @@ func (r *Resolver) receive() {
 	if err != nil {
 		return
 	}
+	r.spend()
 	if peer, ok := from.(*unix.SockaddrInet4); ok && n <= maxQuery {
 		r.ask(client{peer: *peer}, r.buf[:n])
 	}
@@ -206,7 +207,6 @@ func (r *Resolver) ask(from client, message []byte) bool {
 		return false
 	}
 	r.questions++
-	r.spend()
 	if from.conn != nil {
 		q.size = maxAnswer
 	}

@@ -62,6 +62,7 @@ func (r *Resolver) handleConn(c *conn, events uint32) {
 		r.flush(c)
 	}
 	if events&unix.EPOLLIN != 0 {
+		r.spend()
 		n, err := unix.Read(c.fd, r.buf[:2+maxQuery])
 		if err == unix.EAGAIN || err == unix.EINTR {
 			return
@@ -92,6 +93,7 @@ func (r *Resolver) advance(c *conn) {
 		}
 		message := c.in[2 : 2+size]
 		c.in = c.in[2+size:]
+		r.spend()
 		c.waits, c.since = true, time.Now()
 		if !r.ask(client{conn: c}, message) {
 			r.hangUp(c)

@@ -28,6 +28,10 @@ type queryState struct {
 	Message []byte
 }
 
+// maxState is more than the state ever takes: maxConns connections with an
+// answer of 64 KiB that is not read, and maxPending questions.
+const maxState = 4 << 20
+
 // Suspend writes down what is on its way, for a New in the program that
 // replaces this one: all descriptors of the list are to be open there, by the
 // same numbers. If that doesn't come about, this resolver goes on.
@@ -67,7 +71,7 @@ func (r *Resolver) resume() {
 	r.fds.Pending = -1
 	defer unix.Close(fd)
 	var st unix.Stat_t
-	if unix.Fstat(fd, &st) != nil || st.Size > 1<<20 {
+	if unix.Fstat(fd, &st) != nil || st.Size > maxState {
 		return
 	}
 	data := make([]byte, st.Size)

@@ -14,7 +14,8 @@ import (
 )
 
 const (
-	// maxAddresses is how many addresses of a name are found.
+	// maxAddresses is how many addresses of a name are found, or learned of one
+	// answer.
 	maxAddresses = 128
 	// maxNames is how many names of an address are found.
 	maxNames = 16
