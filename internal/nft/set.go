@@ -35,7 +35,7 @@ type Set struct {
 	Interval bool   // elements are ranges
 	Timeouts bool   // elements may have a Timeout
 	Dynamic  bool   // rules may change it
-	Size     uint32 // of a Dynamic one: how many elements it holds at most
+	Size     uint32 // how many elements it holds at most; 0: no limit, or of a Dynamic one the kernel's
 }
 
 // Element is a member of a set.

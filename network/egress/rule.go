@@ -91,10 +91,7 @@ func parseRule(text string) (r rule, err error) {
 		r.network, err = parseNetwork(target)
 		return r, err
 	}
-	r.name, r.below = strings.CutPrefix(strings.ToLower(strings.TrimSuffix(target, ".")), "*.")
-	if !r.below {
-		r.name = strings.ToLower(strings.TrimSuffix(target, "."))
-	}
+	r.name, r.below = strings.CutPrefix(lower(strings.TrimSuffix(target, ".")), "*.")
 	return r, checkName(r.name)
 }
 
@@ -178,7 +175,7 @@ func (r *rule) matches(name string) bool {
 	if r.name == "" {
 		return false
 	}
-	name = strings.ToLower(strings.TrimSuffix(name, "."))
+	name = lower(strings.TrimSuffix(name, "."))
 	if !r.below {
 		return name == r.name
 	}
@@ -186,9 +183,13 @@ func (r *rule) matches(name string) bool {
 	return ok && len(before) > 1 && before[len(before)-1] == '.'
 }
 
-// Special tells of addresses that no name gives a right to: those of the
-// container itself, of the link (where clouds keep their metadata), of groups.
-func Special(a netip.Addr) bool {
-	a = a.Unmap()
-	return !a.IsValid() || a.IsUnspecified() || a.IsLoopback() || a.IsLinkLocalUnicast() || a.IsMulticast() || a == netip.AddrFrom4([4]byte{255, 255, 255, 255})
+// lower has small letters as name servers see them: those of ASCII. To Unicode
+// the sign of Kelvin is a k, which would make one name of two.
+func lower(name string) string {
+	return strings.Map(func(c rune) rune {
+		if 'A' <= c && c <= 'Z' {
+			c += 'a' - 'A'
+		}
+		return c
+	}, name)
 }

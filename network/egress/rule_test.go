@@ -38,6 +38,8 @@ func TestAllow(t *testing.T) {
 	for name, want := range map[string]bool{
 		"example.org": true, "EXAMPLE.ORG.": true, "www.example.org": false, "xexample.org": false, "example.org.evil": false,
 		"debian.org": false, ".debian.org": false, "deb.debian.org": true, "a.b.debian.org.": true, "evildebian.org": false, "db": true, "db.": true, "": false, ".": false, "192.0.2.1": false,
+		// What only Unicode takes for the same letters is another name.
+		"db.DEB\u0130AN.org": false, "x.deb\u0130an.org": false, "de\uff42.debian.org": true, "\xff.debian.org": true, "d\u212a.debian.org.evil": false,
 	} {
 		if got := r.Allow(name); got != want {
 			t.Errorf("%q: %v", name, got)
@@ -48,9 +50,28 @@ func TestAllow(t *testing.T) {
 	}
 }
 
+// The sign of Kelvin is no k.
+func TestNotASCII(t *testing.T) {
+	r, err := Parse([]string{"k.example,*.kiosk.example"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"\u212a.example", "x.\u212aiosk.example", "x.kios\u212a.example", "x.k\u0130osk.example"} {
+		if r.Allow(name) {
+			t.Errorf("%q is allowed", name)
+		}
+	}
+	if _, err := Parse([]string{"\u212a.example"}); err == nil {
+		t.Error("a rule may have letters that no name server takes for these")
+	}
+}
+
 func TestSpecial(t *testing.T) {
 	for text, want := range map[string]bool{
 		"127.0.0.1": true, "::1": true, "::ffff:127.0.0.1": true, "169.254.169.254": true, "fe80::1": true, "224.0.0.1": true, "ff02::1": true, "0.0.0.0": true, "::": true,
+		"64:ff9b::a9fe:a9fe": true, "64:ff9b::7f00:1": true, "2002:a9fe:a9fe::1": true, "::169.254.169.254": true, "::ffff:100.100.100.200": true,
+		"fd00:ec2::254": true, "fd20:ce::254": true, "100.100.100.200": true, "168.63.129.16": true, "64:ff9b::a83f:8110": true, "fe80::1%eth0": true,
+		"64:ff9b::c000:201": false, "2002:c000:201::1": false, "fd00:ec2::1": false, "100.100.100.201": false,
 		"255.255.255.255": true, "192.0.2.1": false, "10.0.0.1": false, "2001:db8::1": false,
 	} {
 		if Special(netip.MustParseAddr(text)) != want {

@@ -25,8 +25,12 @@ func setOf(number int, family nft.Family) nft.Set {
 	if family == nft.IP6 {
 		key = nft.IPv6Addr
 	}
-	return nft.Set{Table: table, Name: fmt.Sprintf("rule%d-%s", number, family), Key: []nft.Type{key}, Timeouts: true}
+	return nft.Set{Table: table, Name: fmt.Sprintf("rule%d-%s", number, family), Key: []nft.Type{key}, Timeouts: true, Size: maxAddresses}
 }
+
+// maxAddresses is how many addresses a rule's names may have at a time. Who has
+// a zone can give a name all that there are, and they take the kernel's memory.
+const maxAddresses = 8192
 
 // LogGroup is the group of NFLOG that refused packets are told to.
 const LogGroup = 7

@@ -214,3 +214,64 @@ func TestManyAddresses(t *testing.T) {
 		t.Errorf("%d elements, want 600", n)
 	}
 }
+
+// A zone that gives its names all addresses there are fills its own rule's set, and nothing more of the kernel's memory.
+func TestSetsAreBounded(t *testing.T) {
+	inside, c, r := world(t, "*.evil.org", "example.org")
+	refused := 0
+	for i := range maxAddresses + 500 {
+		if err := r.Learn(c, "x.evil.org", netip.AddrFrom4([4]byte{11, byte(i >> 16), byte(i >> 8), byte(i)}), time.Hour); err != nil {
+			refused++
+		}
+	}
+	if refused != 500 {
+		t.Errorf("%d addresses were refused, want 500", refused)
+	}
+	// One that is there is renewed, and other rules have sets of their own.
+	for name, a := range map[string]string{"y.evil.org": "11.0.0.1", "example.org": named4} {
+		if err := r.Learn(c, name, netip.MustParseAddr(a), time.Hour); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	want(t, inside, map[string]bool{"tcp " + named4 + " 80": true, "tcp " + other4 + " 80": false})
+}
+
+// A socket that is bound to the loopback interface gets nowhere else by it, and neither do packets with a route in them.
+func TestDetours(t *testing.T) {
+	inside, _, _ := world(t, named4)
+	for _, network := range []string{"udp4", "udp6"} {
+		to := map[string]string{"udp4": other4, "udp6": other6}[network]
+		inside.Do(func() {
+			d := net.Dialer{Control: func(_, _ string, c syscall.RawConn) (err error) {
+				c.Control(func(fd uintptr) { err = unix.BindToDevice(int(fd), "lo") })
+				return err
+			}}
+			c, err := d.Dial(network, net.JoinHostPort(to, "80"))
+			if err != nil {
+				return
+			}
+			defer c.Close()
+			c.Write([]byte("x"))
+			c.SetDeadline(time.Now().Add(300 * time.Millisecond))
+			if n, err := c.Read(make([]byte, 1)); n > 0 {
+				t.Errorf("%s by the loopback interface: %v", to, err)
+			}
+		})
+	}
+	inside.Do(func() {
+		fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer unix.Close(fd)
+		// Loose source routing by the address that is denied to the one that is allowed.
+		route := append([]byte{131, 7, 4}, 192, 0, 2, 20, 1)
+		if err := unix.SetsockoptString(fd, unix.IPPROTO_IP, unix.IP_OPTIONS, string(route)); err != nil {
+			t.Fatal(err)
+		}
+		err = unix.Sendto(fd, []byte("x"), 0, &unix.SockaddrInet4{Port: 80, Addr: [4]byte{192, 0, 2, 10}})
+		if !errors.Is(err, unix.EPERM) {
+			t.Errorf("a packet by way of another address: %v, want it refused", err)
+		}
+	})
+}
