@@ -9,7 +9,7 @@ import (
 )
 
 // version is part of a chain's name: tables of another one are made anew.
-const version = "made-2"
+const version = "made-3"
 
 // half is what one of the families has.
 type half struct {
@@ -65,7 +65,7 @@ func (h *half) in(set string, f nft.Field) nft.Expr { return nft.In(h.interfaces
 
 // networkSets are all that know of networks.
 func (h *half) networkSets() []nft.Set {
-	return []nft.Set{h.interfaces(bridges), h.interfaces(internal), h.interfaces(isolated), h.interfaces(masquerade), h.same(), h.home()}
+	return []nft.Set{h.interfaces(bridges), h.interfaces(internal), h.interfaces(isolated), h.interfaces(masquerade), h.same(), h.apart(), h.home()}
 }
 
 // same has each bridge with itself: what comes from there and goes there.
@@ -73,9 +73,20 @@ func (h *half) same() nft.Set {
 	return nft.Set{Table: h.table, Name: "same", Key: []nft.Type{nft.IfName, nft.IfName}}
 }
 
+// apart has each bridge with itself whose containers are kept from each other.
+// They are by the bridge, but could ask the host to be a way around it.
+func (h *half) apart() nft.Set {
+	return nft.Set{Table: h.table, Name: "apart", Key: []nft.Type{nft.IfName, nft.IfName}}
+}
+
 // home has the addresses that are at home on a bridge.
 func (h *half) home() nft.Set {
 	return nft.Set{Table: h.table, Name: "home", Key: []nft.Type{nft.IfName, h.addr}, Interval: true}
+}
+
+// subnets are the addresses that nobody but containers has, on whatever bridge.
+func (h *half) subnets() nft.Set {
+	return nft.Set{Table: h.table, Name: "subnets", Key: []nft.Type{h.addr}, Interval: true}
 }
 
 func (h *half) chain(name string) nft.Chain { return nft.Chain{Table: h.table, Name: name} }
@@ -88,6 +99,7 @@ func (h *half) base(b *nft.Batch) {
 	for _, set := range h.networkSets() {
 		b.AddSet(set)
 	}
+	b.AddSet(h.subnets())
 	b.AddChain(h.made())
 	h.raw(b)
 	h.input(b)
@@ -146,9 +158,11 @@ func (h *half) forward(b *nft.Batch) {
 	fromOurs, toOurs := h.in(bridges, from), h.in(bridges, to)
 	add("", nft.Any(nft.CtState, nft.Established|nft.Related), nft.Accept())
 	add("within a network", nft.In(h.same(), from, to), nft.Accept())
+	add("only the host puts packets into the gate", nft.Is(to, nft.Name(gateOf(h.table.Name).out)), nft.Drop())
 	add("internal networks have no way out", h.in(internal, from), nft.Drop())
 	add("internal networks have no way in", h.in(internal, to), nft.Drop())
 	add("published ports", nft.Any(nft.CtStatus, nft.StatusDNAT), nft.Accept())
+	add("containers that are kept from each other", nft.In(h.apart(), from, to), nft.Drop())
 	add("isolated networks", h.in(isolated, from), toOurs, nft.Drop())
 	add("isolated networks", fromOurs, h.in(isolated, to), nft.Drop())
 	add("only published ports from outside", nft.NotIn(h.interfaces(bridges), from), toOurs, nft.Drop())

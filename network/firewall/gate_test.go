@@ -5,14 +5,17 @@ import (
 	"errors"
 	"io"
 	"net"
+	"os"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
 	"golang.org/x/sys/unix"
 
 	"loper.run/network"
+	"loper.run/test/env"
 )
 
 // Many connections at once lose nothing on their way through the gate: the first
@@ -140,4 +143,86 @@ func TestSaved(t *testing.T) {
 	}
 	l.ok(f.Repair())
 	l.expect("repaired", all(open))
+}
+
+// Only the host's own rules put packets into the gate: what others send to where it is would go round in it until its time
+// is over.
+func TestNothingIsForwardedIntoTheGate(t *testing.T) {
+	l, f, sb := published(t, nil)
+	l.settle(f, sb)
+	g := gateOf(TableName(f.Store.Root))
+	passed := func() (n int) {
+		l.host.Do(func() {
+			text, err := os.ReadFile("/proc/thread-self/net/dev")
+			l.ok(err)
+			_, line, _ := strings.Cut(string(text), g.out+":")
+			n, err = strconv.Atoi(strings.Fields(line)[9]) // packets sent
+			l.ok(err)
+		})
+		return n
+	}
+	l.ok(l.client.IP("-6", "route", "add", g.gateway6().String(), "via", host6))
+	for _, from := range []*env.Netns{l.client, l.container} {
+		before := passed()
+		from.Do(func() {
+			c, err := net.Dial("udp", net.JoinHostPort(g.gateway6().String(), "8080"))
+			l.ok(err)
+			defer c.Close()
+			for range 10 {
+				_, _ = c.Write([]byte("x"))
+			}
+			_ = c.SetDeadline(time.Now().Add(wait))
+			if n, _ := c.Read(make([]byte, 10)); n > 0 {
+				t.Error("somebody answers")
+			}
+		})
+		if n := passed() - before; n > 9 {
+			t.Errorf("10 packets make %d in the gate", n)
+		}
+	}
+}
+
+// An ordinary user may bind a socket to any interface. What it sends by the gate's end is not let in for that, and gets past
+// no rule of the host's output.
+func TestSocketAtTheGate(t *testing.T) {
+	l, f, sb := published(t, nil)
+	l.settle(f, sb)
+	g := gateOf(TableName(f.Store.Root))
+	l.nft("table inet own { chain out { type filter hook output priority 0; oifname eth0 udp dport 7 drop; }; }")
+	for _, at := range []struct {
+		who     *env.Netns
+		address string
+		to      string
+	}{
+		{l.client, client4 + ":7", client4 + ":7"}, {l.client, "[" + client6 + "]:7", "[" + client6 + "]:7"},
+		{l.container, inside4 + ":7", inside4 + ":7"}, {l.container, "[" + inside6 + "]:7", "[" + inside6 + "]:7"},
+		{l.container, inside4 + ":7", "192.0.2.77:8080"}, {l.container, "[" + inside6 + "]:7", "[2001:db8:77::1]:8080"},
+	} {
+		var heard net.PacketConn
+		var err error
+		at.who.Do(func() { heard, err = net.ListenPacket("udp", at.address) })
+		l.ok(err)
+		l.host.Do(func() {
+			d := net.Dialer{Control: func(_, _ string, c syscall.RawConn) error {
+				var err error
+				_ = c.Control(func(fd uintptr) { err = unix.BindToDevice(int(fd), g.out) })
+				return err
+			}}
+			c, err := d.Dial("udp", at.to)
+			if err != nil {
+				return
+			}
+			defer c.Close()
+			_, _ = c.Write([]byte("x"))
+			_ = c.SetDeadline(time.Now().Add(wait / 2))
+			if n, _ := c.Read(make([]byte, 10)); n > 0 {
+				t.Errorf("%s answers by the gate", at.to)
+			}
+		})
+		_ = heard.SetDeadline(time.Now().Add(wait / 2))
+		if n, _, _ := heard.ReadFrom(make([]byte, 10)); n > 0 {
+			t.Errorf("%s is reached by the gate", at.to)
+		}
+		heard.Close()
+	}
 }

@@ -23,11 +23,18 @@ func (h *half) addNetworks(b *nft.Batch, sb *network.Sandbox) {
 				b.AddElements(h.interfaces(is.set), nft.Element{Key: name})
 			}
 		}
-		b.AddElements(h.same(), nft.Element{Key: nft.Key(name, name)})
+		with := h.same()
+		if e.NoICC {
+			with = h.apart()
+		}
+		b.AddElements(with, nft.Element{Key: nft.Key(name, name)})
 		for _, a := range e.Addresses {
 			if a.Addr().Is6() == h.six {
 				from, to := ends(a)
 				b.AddElements(h.home(), nft.Element{Key: nft.Key(name, nft.Addr(from)), End: nft.Key(name, nft.Addr(to))})
+				if e.Mode == "" { // on a bridge that is somebody else's others have such addresses too
+					b.AddElements(h.subnets(), nft.Element{Key: nft.Addr(from), End: nft.Addr(to)})
+				}
 			}
 		}
 	}
@@ -84,6 +91,14 @@ func (f *Firewall) RemoveNetwork(n *network.Network) error {
 			}
 			elements = slices.DeleteFunc(elements, func(e nft.Element) bool { return !slices.Equal(e.Key[:len(name)], name) })
 			b.DeleteElements(set, elements...)
+		}
+		for _, sub := range n.Subnets {
+			if sub.Prefix.Addr().Is6() == h.six {
+				from, to := ends(sub.Prefix)
+				e := nft.Element{Key: nft.Addr(from), End: nft.Addr(to)}
+				b.AddElements(h.subnets(), e) // so that it can be deleted
+				b.DeleteElements(h.subnets(), e)
+			}
 		}
 	}
 	if err := s.conn.Commit(&b); err != nil && !errors.Is(err, unix.ENOENT) {

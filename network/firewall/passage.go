@@ -67,6 +67,10 @@ func (h *half) comeIn(b *nft.Batch, translate nft.Chain) {
 	b.AddChain(in)
 	b.AddRule(in, "let in", nft.Is(nft.IIFName, nft.Name(gateOf(h.table.Name).in)), nft.Jump(translate.Name))
 	b.AddRule(in, "internal networks have no way out", h.in(internal, nft.IIFName), nft.Accept())
+	// It would be answered, or believed, as a container. Only the first packets
+	// of connections come here.
+	b.AddRule(in, "a container's address, from elsewhere", nft.NotIn(h.interfaces(bridges), nft.IIFName),
+		nft.In(h.subnets(), h.saddr), nft.Drop())
 	for _, port := range h.published(openPorts) {
 		b.AddRule(in, "need not ask", port, localOnly(), nft.Jump(translate.Name))
 	}
