@@ -24,14 +24,14 @@ func (w *work) rates() error {
 		}
 		var requests []netlink.Request
 		if in != 0 {
-			requests = append(requests, limit(p.outer, in))
+			requests = append(requests, limit(p.outer, in, p.mtu()))
 		}
 		if out != 0 {
 			index, err := w.makeDetour(p)
 			if err != nil {
 				return err
 			}
-			requests = append(requests, limit(index, out))
+			requests = append(requests, limit(index, out, p.mtu()))
 			requests = append(requests, netlink.Divert(p.outer, index)...)
 		}
 		if err := w.host.Ask(requests); err != nil {
@@ -61,11 +61,12 @@ func detour(e *network.Endpoint) string {
 	return "li" + e.HostInterface[min(2, len(e.HostInterface)):]
 }
 
-// limit keeps to bits a second. A hundredth of a second may come at once, and
-// what waits is sent within twenty.
-func limit(index int32, bits uint64) netlink.Request {
-	const least, most = 32 << 10, 64 << 20
+// limit keeps to bits a second. A hundredth of a second may come at once, but a
+// packet always: a larger one would never be sent. What waits is sent within a
+// twentieth.
+func limit(index int32, bits uint64, mtu int) netlink.Request {
+	const least, most, header = 32 << 10, 64 << 20, 64
 	rate := max(bits/8, 1)
-	burst := min(max(rate/100, least), most)
+	burst := min(max(rate/100, least, uint64(mtu+header)), most)
 	return netlink.Limit(index, rate, uint32(burst), uint32(burst+min(rate/20, most)))
 }

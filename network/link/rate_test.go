@@ -1,6 +1,7 @@
 package link_test
 
 import (
+	"fmt"
 	"io"
 	"net"
 	"strings"
@@ -52,10 +53,17 @@ func throughput(t *testing.T, from, to *env.Netns, address string, bytes int) fl
 	}
 }
 
+// Also with the large packets that an ordinary user's networks have.
 func TestRates(t *testing.T) {
+	for _, mtu := range []int{1500, 65520} {
+		t.Run(fmt.Sprint(mtu), func(t *testing.T) { testRates(t, mtu) })
+	}
+}
+
+func testRates(t *testing.T, mtu int) {
 	h := host(t)
 	s := sandbox(2)
-	s.RateIn, s.RateOut = 16e6, 8e6
+	s.RateIn, s.RateOut, s.Endpoints[0].MTU = 16e6, 8e6, mtu
 	n := env.TestNetns(t)
 	if err := link.Connect(s, n.File(), noRules); err != nil {
 		if strings.Contains(err.Error(), "the kernel") {
@@ -70,16 +78,16 @@ func TestRates(t *testing.T) {
 			t.Errorf("%s: %.1f Mbit/s, with a limit of %d", what, got/1e6, want/1e6)
 		}
 	}
-	near("in", throughput(t, h, n, "10.89.0.2", 1<<20), s.RateIn)
-	near("out", throughput(t, n, h, "10.89.0.1", 1<<20), s.RateOut)
-	near("out, IPv6", throughput(t, n, h, "fd00::1", 1<<20), s.RateOut)
+	near("in", throughput(t, h, n, "10.89.0.2", 1<<19), s.RateIn)
+	near("out", throughput(t, n, h, "10.89.0.1", 1<<19), s.RateOut)
+	near("out, IPv6", throughput(t, n, h, "fd00::1", 1<<19), s.RateOut)
 	// Another container has no limit, and this one none that it could take away.
 	other := connect(t, sandbox(3))
 	if got := throughput(t, other, h, "10.89.0.1", 8<<20); got < 40e6 {
 		t.Errorf("a container without a limit has %.1f Mbit/s", got/1e6)
 	}
 	must(t, n, "tc", "qdisc", "replace", "dev", "eth0", "root", "pfifo")
-	near("out, again", throughput(t, n, h, "10.89.0.1", 1<<20), s.RateOut)
+	near("out, again", throughput(t, n, h, "10.89.0.1", 1<<19), s.RateOut)
 	if err := link.Disconnect(s); err != nil {
 		t.Error(err)
 	}
