@@ -123,6 +123,22 @@ func TestHairpin(t *testing.T) {
 	}
 }
 
+// Where bridges show the packet filter what crosses them, nothing is published on
+// ::1, and who tries it is told at once.
+func TestDeafLoopback(t *testing.T) {
+	l, f, _ := published(t, nil)
+	for value, want := range map[string]outcome{"0": open, "1": refused} {
+		l.settings(l.host, map[string]string{"bridge/bridge-nf-call-ip6tables": value})
+		l.ok(f.Repair())
+		for _, kind := range []string{"tcp", "udp"} {
+			if got, _, took := l.outcome(l.host, kind, "[::1]:8080"); got != want {
+				t.Errorf("bridge-nf-call-ip6tables=%s: %s is %s after %v, not %s", value, kind, got, took, want)
+			}
+		}
+		l.expect("others", all(open))
+	}
+}
+
 // Who saves the rules of the host and loads them when there is no gate has the
 // same rules, and published ports are closed until the next command.
 func TestSaved(t *testing.T) {

@@ -98,6 +98,9 @@ func (g *gate) passage(b *nft.Batch, h half) {
 	b.AddRule(input, "", nft.Any(nft.CtState, nft.Established|nft.Related), nft.Return())
 	b.AddRule(input, "its port was closed meanwhile", nft.Is(nft.IIFName, nft.Name(g.in)), nft.Drop())
 	b.AddRule(input, "internal networks have no way out", h.in(internal, nft.IIFName), nft.Return())
+	if h.deaf { // refused at once, as at a port that nobody has
+		b.AddRule(input, "nothing is published there", is(h.daddr, h.loopback), nft.Return())
+	}
 	for _, port := range h.published(askedPorts) {
 		b.AddRule(input, "published ports", nft.Any(nft.CtState, nft.NewState), localOnly(), port, nft.Goto(again.Name))
 	}
