@@ -1,6 +1,7 @@
 package container
 
 import (
+	"errors"
 	"math"
 	"os"
 	"runtime"
@@ -9,12 +10,15 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"loper.run/runtime/cgroup"
 )
 
 // Stats is one sample of what a container uses. Rates come of two samples: the
 // share of all CPUs is the change of CPUTotal by that of SystemCPU.
 type Stats struct {
 	Read         time.Time
+	NoGroup      bool   // the container has no cgroup: only what its network carried is known
 	CPUTotal     uint64 // nanoseconds since the start
 	CPUUser      uint64 // nanoseconds
 	CPUSystem    uint64 // nanoseconds
@@ -33,7 +37,7 @@ type Stats struct {
 	OOMKills     uint64
 }
 
-// Stats samples the container's cgroup. ErrNotRunning when there is none.
+// Stats samples a running container: its cgroup, if it has one, and its network.
 func (c *Container) Stats() (Stats, error) {
 	rc, err := c.loadRuntime()
 	if err != nil {
@@ -43,7 +47,14 @@ func (c *Container) Stats() (Stats, error) {
 	if err != nil {
 		return Stats{}, err
 	}
+	received, sent := uint64(0), uint64(0)
+	if c.Settings.Network != "host" { // else it is everybody's
+		received, sent = netBytes(rc.Pid())
+	}
 	g, err := m.Stats()
+	if errors.Is(err, cgroup.ErrNoGroup) {
+		return Stats{Read: time.Now(), NoGroup: true, NetReceived: received, NetSent: sent}, nil
+	}
 	if err != nil {
 		return Stats{}, err
 	}
@@ -52,7 +63,7 @@ func (c *Container) Stats() (Stats, error) {
 		CPUTotal: g.CPU.Total, CPUUser: g.CPU.User, CPUSystem: g.CPU.System,
 		MemoryUsage: g.Memory.WorkingSet, MemoryLimit: g.Memory.Limit, MemoryCache: g.Memory.Cache, Swap: g.Memory.Swap,
 		PidsCurrent: g.Pids.Current, PidsLimit: g.Pids.Limit,
-		BlockRead: g.IO.Read, BlockWritten: g.IO.Written, OOMKills: g.OOMKills,
+		BlockRead: g.IO.Read, BlockWritten: g.IO.Written, NetReceived: received, NetSent: sent, OOMKills: g.OOMKills,
 	}
 	if s.PidsLimit == math.MaxUint64 {
 		s.PidsLimit = 0
@@ -62,7 +73,6 @@ func (c *Container) Stats() (Stats, error) {
 		s.MemoryLimit = min(s.MemoryLimit, uint64(info.Totalram)*uint64(info.Unit))
 	}
 	s.SystemCPU = systemCPU()
-	s.NetReceived, s.NetSent = netBytes(rc.Pid())
 	return s, nil
 }
 

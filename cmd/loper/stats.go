@@ -88,7 +88,7 @@ func (m *meter) rows() ([]statsRow, error) {
 	for i, ctr := range containers {
 		st, err := ctr.Stats()
 		if err != nil {
-			// One that does not run, or that has no cgroup to be measured by.
+			// One that does not run, or that cannot be measured.
 			if m.all || i < len(m.names) || !isNotRunning(err) {
 				rows = append(rows, m.row(ctr, i, nil, 0))
 			}

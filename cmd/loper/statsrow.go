@@ -33,8 +33,13 @@ func (r statsRow) columns() []string {
 // newStatsRow shows a measurement; nil is that of a container that does not
 // run. cpu is in percent of one CPU.
 func newStatsRow(st *container.Stats, cpu float64) statsRow {
+	none := statsRow{BlockIO: "--", CPUPerc: "--", MemPerc: "--", MemUsage: "-- / --", NetIO: "--", PIDs: "--"}
 	if st == nil {
-		return statsRow{BlockIO: "--", CPUPerc: "--", MemPerc: "--", MemUsage: "-- / --", NetIO: "--", PIDs: "--"}
+		return none
+	}
+	if st.NoGroup {
+		none.NetIO = inAndOut(st.NetReceived, st.NetSent)
+		return none
 	}
 	share := 0.0
 	if st.MemoryLimit > 0 {
