@@ -62,6 +62,9 @@ func (c *Container) takeNetworks() (*network.Sandbox, error) {
 	if err := n.Write(c.RunDir()); err != nil {
 		return nil, err
 	}
+	if len(n.Ports) > 0 && len(n.Targets()) == 0 && c.engine.Warn != nil {
+		c.engine.Warn("published ports lead nowhere: no network of the container has a way in; network connect it to a bridge that is not internal")
+	}
 	return n, c.prepareHost(n)
 }
 

@@ -87,11 +87,14 @@ func (c *Container) hosts(f *facts, n *network.Sandbox) ([]byte, error) {
 	return b.Bytes(), nil
 }
 
-// hostnames are the container's own names for itself.
+// hostnames are the container's own names for itself: with a domain, and bare.
 func (c *Container) hostnames(f *facts) string {
 	name := c.hostname(f)
 	if c.Settings.Domainname != "" {
-		return name + "." + c.Settings.Domainname + " " + name
+		name += "." + c.Settings.Domainname
+	}
+	if bare, _, ok := strings.Cut(name, "."); ok && bare != "" {
+		name += " " + bare
 	}
 	return name
 }

@@ -11,6 +11,8 @@ import (
 
 // InspectNetwork is what the container has of networks, while it runs.
 type InspectNetwork struct {
+	Bridge              string // docker's daemon's, which is not here
+	SandboxID           string // the container's own id while it has one
 	SandboxKey          string
 	Ports               PortMap
 	EndpointID          string
@@ -39,6 +41,7 @@ type InspectEndpoint struct {
 	IPv6Gateway         string
 	GlobalIPv6Address   string
 	GlobalIPv6PrefixLen int
+	GwPriority          int
 	DNSNames            []string
 }
 
@@ -67,9 +70,10 @@ func (c *Container) Ports(n *network.Sandbox) PortMap {
 	for _, word := range c.exposed() {
 		ports[word] = nil
 	}
+	targets := n.Targets()
 	for _, p := range n.Ports {
 		key := portKey(p)
-		for _, host := range hostAddresses(p, n) {
+		for _, host := range c.engine.hostAddresses(p, targets) {
 			ports[key] = append(ports[key], PortBinding{host, strconv.Itoa(int(p.HostPort))})
 		}
 	}
@@ -80,17 +84,18 @@ func portKey(p network.Port) string {
 	return strconv.Itoa(int(p.ContainerPort)) + "/" + p.Protocol
 }
 
-// hostAddresses are those of a published port; all addresses are those of the
-// families that the container has.
-func hostAddresses(p network.Port, n *network.Sandbox) (list []string) {
-	if p.Host.IsValid() {
-		return []string{p.Host.String()}
-	}
+// hostAddresses are those of a published port, as far as it leads anywhere; all
+// addresses are those of the families that the container is reached by, which is
+// both for an ordinary user's.
+func (e *Engine) hostAddresses(p network.Port, targets []network.Target) (list []string) {
 	for _, all := range []netip.Addr{netip.IPv4Unspecified(), netip.IPv6Unspecified()} {
-		if slices.ContainsFunc(n.Endpoints, func(e network.Endpoint) bool {
-			return slices.ContainsFunc(e.Addresses, func(a netip.Prefix) bool { return a.Addr().Is4() == all.Is4() })
-		}) {
+		led := slices.ContainsFunc(targets, func(t network.Target) bool { return e.Rootless || t.Address.Addr().Is4() == all.Is4() })
+		switch {
+		case !led:
+		case !p.Host.IsValid():
 			list = append(list, all.String())
+		case p.Host.Is4() == all.Is4():
+			list = append(list, p.Host.String())
 		}
 	}
 	return list
@@ -123,13 +128,13 @@ func (c *Container) inspectNetwork(pid int) (InspectNetwork, error) {
 	}
 	i := InspectNetwork{Ports: c.Ports(n), Networks: map[string]InspectEndpoint{}}
 	if pid > 0 {
-		i.SandboxKey = "/proc/" + strconv.Itoa(pid) + "/ns/net"
+		i.SandboxID, i.SandboxKey = c.ID, "/proc/"+strconv.Itoa(pid)+"/ns/net"
 	}
 	if len(c.Settings.Networks) == 0 {
 		i.Networks[c.Settings.NetworkNames()[0]] = InspectEndpoint{}
 	}
 	for _, r := range c.Settings.Networks {
-		e := InspectEndpoint{Aliases: r.Aliases, MacAddress: r.MAC, Links: c.Settings.Links}
+		e := InspectEndpoint{Aliases: r.Aliases, MacAddress: r.MAC, Links: c.Settings.Links, GwPriority: r.Priority}
 		if r.IP.IsValid() || r.IP6.IsValid() {
 			e.IPAMConfig = &InspectIPAM{addressText(r.IP), addressText(r.IP6)}
 		}

@@ -57,6 +57,10 @@ func (e *Engine) chooseNetwork(s *Settings) error {
 	if err := s.checkMode(); err != nil {
 		return err
 	}
+	if s.Network != "" && len(s.Ports) > 0 && e.Warn != nil {
+		kind, _, _ := strings.Cut(s.Network, ":")
+		e.Warn("Published ports are discarded when using " + kind + " network mode")
+	}
 	s.Networks = slices.Clone(s.Networks)
 	for i, r := range s.Networks {
 		if r.Network != BridgeNetwork {
@@ -101,7 +105,6 @@ func (s *Settings) checkMode() error {
 		what string
 		is   bool
 	}{
-		{"port publishing", len(s.Ports) > 0 || s.PublishAll},
 		{"links", len(s.Links) > 0},
 		{"network rate", s.RateIn > 0 || s.RateOut > 0},
 		{"egress rules", len(s.Egress) > 0},
@@ -111,6 +114,7 @@ func (s *Settings) checkMode() error {
 			what string
 			is   bool
 		}{
+			{"port publishing", len(s.Ports) > 0 || s.PublishAll},
 			{"hostname", s.Hostname != ""},
 			{"port exposing", len(s.Expose) > 0},
 			{"dns", len(s.DNS) > 0},

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"path/filepath"
+	"strconv"
 	"strings"
 
 	"loper.run/network"
@@ -74,8 +75,12 @@ func networkField(r *network.Request, key, value string) (err error) {
 		r.Interface, err = value, network.CheckInterface(value)
 	case "driver-opt":
 		err = EndpointOption(r, value)
+	case "gw-priority":
+		if r.Priority, err = strconv.Atoi(value); err != nil {
+			err = fmt.Errorf("invalid gw-priority %q: not a number", value)
+		}
 	default:
-		err = fmt.Errorf("unknown option %q", key)
+		err = fmt.Errorf("unknown option %q: known are alias, driver-opt, gw-priority, interface_name, ip, ip6, mac", key)
 	}
 	return err
 }

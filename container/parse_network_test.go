@@ -16,7 +16,8 @@ func TestParseNetwork(t *testing.T) {
 		"n:alias=a,alias=b,ip=10.1.2.3,ip6=fd00::3,mac=02-00-00-00-00-01,interface_name=lan0": `{"network":"n","aliases":["a","b"],"ip":"10.1.2.3","ip6":"fd00::3","mac":"02:00:00:00:00:01","interface":"lan0"}`,
 		"name=n,alias=a,ip=10.1.2.3,mac-address=02:00:00:00:00:0A":                            `{"network":"n","aliases":["a"],"ip":"10.1.2.3","mac":"02:00:00:00:00:0a"}`,
 		`name=n,"driver-opt=com.docker.network.endpoint.ifname=lan0"`:                         `{"network":"n","interface":"lan0"}`,
-		"n:ip6=[fd00::3]": `{"network":"n","ip6":"fd00::3"}`,
+		"n:ip6=[fd00::3]":       `{"network":"n","ip6":"fd00::3"}`,
+		"name=n,gw-priority=-2": `{"network":"n","priority":-2}`,
 	} {
 		mode, r, err := ParseNetwork(word)
 		got := mode
@@ -31,7 +32,7 @@ func TestParseNetwork(t *testing.T) {
 	for _, bad := range []string{
 		"", ":", "a/b", "../a", "n:", "-n", "n:x=1", "n:ip=fd00::1", "n:ip6=10.0.0.1", "n:ip=0.0.0.0", "n:ip6=fe80::1%eth0", "n:mac=1", "n:mac=01:00:00:00:00:01", "n:mac=00:00:00:00:00:00",
 		"n:alias=a b", "n:interface_name=lo", "n:interface_name=a/b", "n:interface_name=0123456789abcdef", "name=", "alias=a", "container:", "container", "ns:relative", "ns:", "none:x",
-		"host:alias=a", `n:"`, "n:driver-opt=a=b", "n\n",
+		"host:alias=a", `n:"`, "n:driver-opt=a=b", "n:gw-priority=high", "n\n",
 	} {
 		if mode, r, err := ParseNetwork(bad); err == nil && bad != "n:" || err != nil && strings.Contains(err.Error(), "\n") {
 			t.Errorf("%q: %q %+v %v", bad, mode, r, err)
@@ -71,10 +72,8 @@ func TestAddNetwork(t *testing.T) {
 func TestModesThatLeaveNoPlace(t *testing.T) {
 	ports := []network.Port{{ContainerPort: 80, Protocol: "tcp"}}
 	for want, s := range map[string]Settings{
-		"port publishing and the host type network mode":                  {Network: "host", Ports: ports},
-		"port publishing and the none type network mode":                  {Network: "none", PublishAll: true},
 		"port publishing and the container type network mode":             {Network: "container:a", Ports: ports},
-		"port publishing and the ns type network mode":                    {Network: "ns:/x", Ports: ports},
+		"links and the ns type network mode":                              {Network: "ns:/x", Links: []string{"a"}},
 		"hostname and the container type network mode":                    {Network: "container:a", Hostname: "b"},
 		"port exposing and the container type network mode":               {Network: "container:a", Expose: []string{"80/tcp"}},
 		"dns and the container type network mode":                         {Network: "container:a", DNS: []string{"1.1.1.1"}},

@@ -28,7 +28,11 @@ func (s *Store) Claim(container, name string, requests []Request, ports []Port) 
 		}
 	}
 	if err == nil {
-		sb.Ports, err = s.claimPorts(container, sb.publish(ports))
+		ports = sb.publish(ports)
+		err = sb.checkTargets(ports)
+	}
+	if err == nil {
+		sb.Ports, err = s.claimPorts(container, ports)
 	}
 	if err != nil {
 		return nil, errors.Join(err, s.Release(container))
@@ -137,7 +141,7 @@ func (n *Network) endpoint(sb *Sandbox, r Request) (*Endpoint, []string, error) 
 		Network: n.Name, NetworkID: n.ID, Driver: n.Driver, Link: n.Interface, Mode: n.Mode, MTU: n.MTU, VLAN: n.VLAN,
 		Internal: n.Internal, Isolated: n.Isolated, NoICC: n.NoICC, Publish: n.Publish, NoMasquerade: n.NoMasquerade,
 		NoDNS: n.NoDNS, Nameservers: n.Nameservers, NoDefault: n.NoDefault, Metric: n.Metric, Routes: n.Routes,
-		Aliases: r.Aliases,
+		Aliases: r.Aliases, Priority: r.Priority,
 	}
 	if n.Driver == Bridge {
 		e.HostInterface = hostInterface(sb.Container)

@@ -60,7 +60,7 @@ func TestCreateRefuses(t *testing.T) {
 		{Network{Subnets: within("192.0.2.0/24", "192.0.2.1/25")}, "should be 192.0.2.0/25"},
 		{Network{Aux: map[string]netip.Addr{"a": netip.MustParseAddr("192.0.2.3")}, Subnets: []Subnet{subnet("198.51.100.0/24")}}, "in none of the subnets"},
 		{Network{Aux: map[string]netip.Addr{"a": netip.MustParseAddr("198.51.100.1")}, Subnets: []Subnet{subnet("198.51.100.0/24")}}, "is the gateway"},
-		{Network{Driver: Macvlan}, "the host has no default route"},
+		{Network{Driver: Macvlan}, "driver macvlan: "},
 		{Network{Routes: []Route{{To: netip.MustParsePrefix("10.0.0.0/8"), Gateway: netip.MustParseAddr("192.0.2.3")}}}, "in no subnet"},
 		{opt(Bridge, "nonsense", "1"), `driver bridge has no option "nonsense"`},
 		{opt(Bridge, "parent", "eth0"), "it is one of macvlan and ipvlan"},

@@ -96,6 +96,7 @@ type Request struct {
 	IP6       netip.Addr `json:"ip6,omitzero"`
 	MAC       string     `json:"mac,omitempty"`
 	Interface string     `json:"interface,omitempty"` // its name in the container; "": eth0, eth1, …
+	Priority  int        `json:"priority,omitempty"`  // the way out is by the network of the highest one
 }
 
 // Port is one -p: a port of the host that leads to one of a container.

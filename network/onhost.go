@@ -8,6 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"loper.run/internal/netlink"
+	"loper.run/internal/userns"
 )
 
 // SystemRoot is the lasting root of the store that root has when it names none.
@@ -58,11 +59,12 @@ func (h *onHost) reached() []netip.Prefix {
 	return list
 }
 
-// defaultLink is the interface of the default route.
+// defaultLink is the interface of the default route. Other tables have more of
+// them, of gates and tunnels.
 func (h *onHost) defaultLink() string {
 	best := netlink.Route{}
 	for _, r := range h.routes {
-		if r.To.Bits() == 0 && r.Index != 0 && (best.Index == 0 || r.Metric < best.Metric && r.To.Addr().Is4() == best.To.Addr().Is4()) {
+		if r.Table == unix.RT_TABLE_MAIN && r.To.Bits() == 0 && r.Index != 0 && (best.Index == 0 || r.Metric < best.Metric && r.To.Addr().Is4() == best.To.Addr().Is4()) {
 			best = r
 		}
 	}
@@ -95,6 +97,8 @@ func (n *Network) settleInterface(s *Store, host *onHost, all []*Network) error 
 	switch {
 	case n.Driver != Bridge && n.Interface == "" && n.Internal:
 		n.Interface = "ldm-" + n.ID[:8] // a wire that leads nowhere
+	case n.Driver != Bridge && !n.Internal && userns.Rootless():
+		return fmt.Errorf("driver %s: an ordinary user's networks are on no wire of the host's: use bridge, or --internal", n.Driver)
 	case n.Driver != Bridge && n.Interface == "":
 		if n.Interface = host.defaultLink(); n.Interface == "" {
 			return fmt.Errorf("driver %s: the host has no default route, whose interface would be used: name one with --opt parent=", n.Driver)

@@ -27,11 +27,12 @@ var errPortTaken = errors.New("port is taken")
 // portTaken is a port that a container has.
 type portTaken struct {
 	port  Port
-	owner string
+	owner string // its id
+	name  string // of the owner, or what else is known of it
 }
 
 func (e *portTaken) Error() string {
-	return fmt.Sprintf("%v: %s by container %s", errPortTaken, e.port, ShortID(e.owner))
+	return fmt.Sprintf("%v: %s by container %s", errPortTaken, e.port, e.name)
 }
 
 func (e *portTaken) Unwrap() error { return errPortTaken }
@@ -183,7 +184,11 @@ func (s *Store) portFree(dir string, p Port, mine []Port) error {
 			return err
 		}
 		if owner != "" {
-			return &portTaken{p, owner}
+			name := ShortID(owner)
+			if sb, err := ReadSandbox(filepath.Join(s.RunRoot, owner)); err == nil && sb.Name != "" {
+				name = sb.Name
+			}
+			return &portTaken{p, owner, name}
 		}
 	}
 	if s.PortInUse != nil {

@@ -71,7 +71,7 @@ func (s *Store) unused(n *Network, f func() error) error {
 		for i, id := range ids {
 			ids[i] = s.nameOf(n, id)
 		}
-		return fmt.Errorf("%w: %s: by container %s", ErrInUse, n.Name, strings.Join(ids, ", "))
+		return fmt.Errorf("network %s %w by container %s", n.Name, ErrInUse, strings.Join(ids, ", "))
 	}
 	return f()
 }

@@ -47,9 +47,10 @@ type Endpoint struct {
 	Interface     string         `json:"interface"`               // in the container
 	MAC           string         `json:"mac"`
 	Addresses     []netip.Prefix `json:"addresses,omitempty"` // with the subnet's bits
-	Gateways      []netip.Addr   `json:"gateways,omitempty"`  // the subnets'; for default routes, of the first endpoint that gives them
+	Gateways      []netip.Addr   `json:"gateways,omitempty"`  // the subnets'; see DefaultRoutes
 	NoDefault     bool           `json:"noDefault,omitempty"` // no default route, though there is a gateway; as Internal
 	Metric        uint32         `json:"metric,omitempty"`    // of default routes
+	Priority      int            `json:"priority,omitempty"`  // the way out is by the endpoint of the highest one
 	Routes        []Route        `json:"routes,omitempty"`    // further ones
 	Isolated      bool           `json:"isolated,omitempty"`
 	Publish       netip.Addr     `json:"publish,omitzero"` // host address of ports that name none

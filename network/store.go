@@ -20,7 +20,7 @@ var (
 	ErrNotFound   = errors.New("no such network")
 	ErrAmbiguous  = errors.New("several networks have ids that begin so")
 	ErrExists     = errors.New("already exists")
-	ErrInUse      = errors.New("network is in use")
+	ErrInUse      = errors.New("is in use")
 	ErrPredefined = errors.New("pre-defined network")
 	ErrConnected  = errors.New("container is connected already")
 	ErrDamaged    = errors.New("network is damaged: remove it")

@@ -37,6 +37,7 @@ func newNetworkConnect(c *cli) *cobra.Command {
 	f := cmd.Flags()
 	f.Var(appendTo(&n.aliases, parseAlias), "alias", "Add a name by which the network finds the container")
 	n.addresses(f)
+	f.IntVar(&r.Priority, "gw-priority", 0, "The way out is by the network of the highest priority")
 	f.Var(list(&links), "link", "Add another container's address to /etc/hosts (CONTAINER[:ALIAS])")
 	f.Var(repeated{value{"list", func(word string) error { return container.EndpointOption(&r, word) }}}, "driver-opt", "Options of the driver: com.docker.network.endpoint.ifname=NAME")
 	return cmd

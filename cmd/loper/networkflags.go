@@ -24,7 +24,7 @@ type networkFlags struct {
 // flags declares what connects a container.
 func (n *networkFlags) flags(f *pflag.FlagSet, s *container.Settings) {
 	add := repeated{value{"network", s.AddNetwork}}
-	f.Var(add, "network", "Network: bridge, none, host, container:NAME, ns:PATH, or NAME[:alias=…,ip=…,ip6=…,mac=…,interface_name=…]")
+	f.Var(add, "network", "Network: bridge, none, host, container:NAME, ns:PATH, or NAME[:alias=…,ip=…,ip6=…,mac=…,interface_name=…,gw-priority=…]")
 	f.Var(add, "net", "Network, as --network")
 	f.Lookup("net").Hidden = true
 	n.addresses(f)

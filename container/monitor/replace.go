@@ -88,7 +88,7 @@ func (s *server) fields() []field {
 		{"udp", &s.names.UDP, true}, {"tcp", &s.names.TCP, true}, {"run", &s.names.Run, true},
 		{"filter", &s.guard.filter, true}, {"refused", &s.guard.refused, true}, {"told", &s.guard.told.fd, true}, {"tell", &s.guard.tell, true},
 		{"networks", &s.names.Networks, true}, {"pending", &s.names.Pending, true},
-		{"user", &s.space.user, true}, {"net", &s.space.net, true}, {"carrier", &s.space.carrier.fd, true},
+		{"user", &s.space.user, true}, {"net", &s.space.net, true}, {"carrier", &s.space.carrier.fd, true}, {"changes", &s.space.changes.fd, true},
 		{"in", &s.in.fd, true}, {"out", &s.out.fd, true}, {"err", &s.err.fd, true},
 		{"pid", &s.pid, false}, {"files", &s.logConfig.MaxFiles, false},
 	}

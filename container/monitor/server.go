@@ -107,7 +107,7 @@ func (s *server) serve() int {
 	s.watch(&source{fd: s.pidfd}, unix.EPOLLIN)
 	s.watch(&source{fd: s.listener}, unix.EPOLLIN)
 	s.openNames()
-	s.watch(&s.space.carrier, unix.EPOLLRDHUP)
+	s.openSpace()
 	var events [16]unix.EpollEvent
 	for !s.ended {
 		s.interests()
@@ -198,6 +198,8 @@ func (s *server) handle(fd int, events uint32) {
 		s.resolver.Serve()
 	case s.space.carrier.fd:
 		s.mend()
+	case s.space.changes.fd:
+		s.follow()
 	default:
 		for _, c := range s.clients {
 			if c.fd == fd {

@@ -14,10 +14,13 @@ import (
 type space struct {
 	user, net int
 	carrier   source
+	changes   source    // of what the container has of networks, while there is a carrier
 	mended    time.Time // when the carrier was started again
 }
 
-func noSpace() space { return space{user: -1, net: -1, carrier: source{fd: -1}} }
+func noSpace() space {
+	return space{user: -1, net: -1, carrier: source{fd: -1}, changes: source{fd: -1}}
+}
 
 // hold keeps what the engine gave.
 func (s *server) hold(given *usernet.Space) {
@@ -34,6 +37,37 @@ func (s *server) hold(given *usernet.Space) {
 func (s *server) retake() {
 	if s.space.net >= 0 {
 		s.hold(usernet.NewSpace([]int{s.space.user, s.space.net, s.space.carrier.fd}))
+	}
+}
+
+// openSpace begins to listen to the carrier, and for networks that are connected
+// and disconnected: ports lead to another address then.
+func (s *server) openSpace() {
+	s.watch(&s.space.carrier, unix.EPOLLRDHUP)
+	if s.space.carrier.fd >= 0 && s.space.changes.fd < 0 {
+		c, err := s.configure()
+		if err != nil {
+			return
+		}
+		fd, err := unix.InotifyInit1(unix.IN_CLOEXEC | unix.IN_NONBLOCK)
+		if err != nil {
+			return
+		}
+		unix.InotifyAddWatch(fd, c.RunDir, unix.IN_MOVED_TO)
+		s.space.changes.fd = fd
+	}
+	s.watch(&s.space.changes, unix.EPOLLIN)
+}
+
+// follow lets ports lead to where the container is now.
+func (s *server) follow() {
+	unix.Read(s.space.changes.fd, make([]byte, 4096)) // what is left makes it be called again
+	c, err := s.configure()
+	if err != nil || s.given.Carrier == nil {
+		return
+	}
+	if n, err := network.ReadSandbox(c.RunDir); err == nil {
+		_ = usernet.Publish(s.given.Carrier, n) // as in mend
 	}
 }
 

@@ -40,17 +40,11 @@ func (h *half) ports(b *nft.Batch) {
 	b.AddRule(own, "", localOnly(), nft.Jump(translate.Name))
 }
 
-// target is the container's address that published ports lead to: where its way
-// out is, so that answers go back the same way.
+// target is the container's address that published ports lead to.
 func (h *half) target(sb *network.Sandbox) (netip.Addr, bool) {
-	for _, route := range sb.DefaultRoutes() {
-		if route.Gateway.Is6() != h.six || route.Endpoint.Driver != network.Bridge {
-			continue
-		}
-		for _, a := range route.Endpoint.Addresses {
-			if a.Addr().Is6() == h.six {
-				return a.Addr(), true
-			}
+	for _, t := range sb.Targets() {
+		if a := t.Address.Addr(); a.Is6() == h.six {
+			return a, true
 		}
 	}
 	return netip.Addr{}, false

@@ -29,8 +29,12 @@ func (d *dir) carry(s *Space, needs Needs) (err error) {
 	}
 	_, err = os.Lstat(d.file(outFile))
 	out := s.Carrier != nil && err == nil
-	if needs.Out && !out {
+	switch {
+	case out:
+	case needs.Out:
 		out = d.byPasta(s)
+	default: // somebody else may have needed it
+		_, out = d.pasta()
 	}
 	if s.Carrier == nil && (needs.Ports || needs.Out && !out) {
 		if err = d.startCarrier(s, !out); err != nil && needs.Ports {

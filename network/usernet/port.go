@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -33,43 +34,29 @@ func CheckPorts(ports []network.Port) error {
 	return nil
 }
 
-// Publish lets the carrier listen to a container's ports for it.
+// Publish lets the carrier listen to a container's ports for it, or take them
+// back when there is no way in. It may be called again when that has changed.
 func Publish(c *netcontrol.Client, s *network.Sandbox) error {
 	targets := targets(s)
 	ports := make([]netcontrol.Port, 0, len(s.Ports))
 	for _, p := range s.Ports {
-		to := make([]netcontrol.Target, len(targets))
-		for i, t := range targets {
-			t.Address = netip.AddrPortFrom(t.Address.Addr(), p.ContainerPort)
-			to[i] = t
+		to := slices.Clone(targets)
+		for i := range to {
+			to[i].Address = netip.AddrPortFrom(to[i].Address.Addr(), p.ContainerPort)
 		}
 		ports = append(ports, netcontrol.Port{Protocol: p.Protocol, Host: p.Host, Port: p.HostPort, Targets: to})
+	}
+	if len(targets) == 0 {
+		return c.Withdraw(ports...)
 	}
 	_, err := c.Publish(ports...)
 	return err
 }
 
-// targets are the container's addresses that ports lead to, of each family the
-// first that has a way out.
+// targets are the container's addresses that ports lead to.
 func targets(s *network.Sandbox) (list []netcontrol.Target) {
-	var has4, has6 bool
-	for _, e := range s.Endpoints {
-		if e.Internal || e.Driver != network.Bridge {
-			continue
-		}
-		for _, a := range e.Addresses {
-			if a.Addr().Is4() && has4 || a.Addr().Is6() && has6 {
-				continue
-			}
-			has4, has6 = has4 || a.Addr().Is4(), has6 || a.Addr().Is6()
-			t := netcontrol.Target{Address: netip.AddrPortFrom(a.Addr(), 0), Subnet: a.Masked()}
-			for _, g := range e.Gateways {
-				if g.Is4() == a.Addr().Is4() {
-					t.Gateway = g
-				}
-			}
-			list = append(list, t)
-		}
+	for _, t := range s.Targets() {
+		list = append(list, netcontrol.Target{Address: netip.AddrPortFrom(t.Address.Addr(), 0), Subnet: t.Address.Masked(), Gateway: t.Gateway})
 	}
 	return list
 }

@@ -92,7 +92,7 @@ func TestNetworkInUse(t *testing.T) {
 	id := e.must("network", "create", "--subnet", "10.213.9.0/29", "--subnet", "fd00:213::/64", "home")
 	c := e.start("--name", "Tenant", "--network", "home", "--network-alias", "flat", "busybox", "sleep", "1000")
 	expect(t, "inspect", e.must("network", "inspect", "--format", "{{range .Containers}}{{.Name}} {{.IPv4Address}} {{.IPv6Address}}{{end}}", "home"), "Tenant 10.213.9.2/29 fd00:213::2/64")
-	e.mustFail(1, []string{"network is in use: home: by container Tenant"}, "network", "rm", "home")
+	e.mustFail(1, []string{"network home is in use by container Tenant"}, "network", "rm", "home")
 	expect(t, "prune", e.must("network", "prune", "-f"), "")
 	e.mustFail(125, []string{"address is taken: 10.213.9.2 by container Tenant"}, "run", "--rm", "--network", "home", "--ip", "10.213.9.2", "busybox", "true")
 	e.mustFail(125, []string{"10.213.10.2 is not in the subnet 10.213.9.0/29"}, "run", "--rm", "--network", "home", "--ip", "10.213.10.2", "busybox", "true")

@@ -43,8 +43,9 @@ func TestPublishedPorts(t *testing.T) {
 		}
 	})
 	defer l.Close()
+	name := strings.TrimPrefix(e.inspect(c, "{{.Name}}"), "/")
 	for ports, want := range map[string]string{
-		"9000:80": fmt.Sprintf("(process %d)", os.Getpid()), "8080:80": c[:12], "127.0.0.1:8080:80": c[:12],
+		"9000:80": fmt.Sprintf("(process %d)", os.Getpid()), "8080:80": "by container " + name, "127.0.0.1:8080:80": "by container " + name,
 		"192.0.2.99:8082:80": "192.0.2.99 is not an address of the host",
 	} {
 		if r := e.run("run", "--rm", "--network", "n", "-p", ports, "busybox", "true"); r.code != 125 || !strings.Contains(r.stderr, want) || strings.Count(r.stderr, "\n") != 1 {
