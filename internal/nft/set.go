@@ -22,20 +22,23 @@ var (
 	Service   = Type{13, 2} // a port
 	Mark      = Type{19, 4}
 	IfIndex   = Type{20, 4}
+	IfGroup   = Type{35, 4}
 	IfName    = Type{41, 16}
 	Verdicts  = Type{unix.NFT_DATA_VERDICT, 0}
+	Bytes16   = Type{4, 16} // of no type: a set of them has a TypeOf
 )
 
 // Set is a set, or a map if it has Data.
 type Set struct {
 	Table    Table
 	Name     string
-	Key      []Type // several: concatenated
-	Data     []Type // Verdicts alone, or several: concatenated
-	Interval bool   // elements are ranges
-	Timeouts bool   // elements may have a Timeout
-	Dynamic  bool   // rules may change it
-	Size     uint32 // how many elements it holds at most; 0: no limit, or of a Dynamic one the kernel's
+	Key      []Type  // several: concatenated
+	Data     []Type  // Verdicts alone, or several: concatenated
+	TypeOf   []Field // what of a packet the parts of a key are, for nft to show where Key does not say it
+	Interval bool    // elements are ranges
+	Timeouts bool    // elements may have a Timeout
+	Dynamic  bool    // rules may change it
+	Size     uint32  // how many elements it holds at most; 0: no limit, or of a Dynamic one the kernel's
 }
 
 // Element is a member of a set.
@@ -139,9 +142,12 @@ func (b *Batch) AddSet(s Set) {
 	if desc != nil {
 		a = nest(a, unix.NFTA_SET_DESC, desc)
 	}
-	if one := s.Key[0]; len(s.Key) == 1 && (one == IfName || one == Mark || one == IfIndex) {
+	switch one := s.Key[0]; {
+	case s.TypeOf != nil:
+		a = netlink.Append(a, unix.NFTA_SET_USERDATA, typeOf(s.TypeOf))
+	case len(s.Key) == 1 && (one == IfName || one == Mark || one == IfIndex || one == IfGroup):
 		// For nft to show: the key is in the host's order.
-		a = netlink.Append(a, unix.NFTA_SET_USERDATA, append([]byte{0, 4}, Uint32(1)...))
+		a = netlink.Append(a, unix.NFTA_SET_USERDATA, userNumber(userByteOrder, 1))
 	}
 	b.sets++
 	a = append32(a, unix.NFTA_SET_ID, b.sets)

@@ -144,8 +144,11 @@ func TestDeafLoopback(t *testing.T) {
 func TestSaved(t *testing.T) {
 	l, f, _ := published(t, nil)
 	table := TableName(f.Store.Root)
-	save := func() string {
-		return l.run("", "nft", "-s", "list", "table", "ip", table) + l.run("", "nft", "-s", "list", "table", "ip6", table)
+	save := func() (rules string) {
+		for _, family := range []string{"bridge", "ip", "ip6"} {
+			rules += l.run("", "nft", "-s", "list", "table", family, table)
+		}
+		return rules
 	}
 	rules := save()
 	l.ok(l.host.IP("link", "del", gateOf(table).in))

@@ -26,10 +26,18 @@ func (g *guard) set(name string, key ...nft.Type) nft.Set {
 	return nft.Set{Table: g.table, Name: name, Key: key}
 }
 
-func (g *guard) groups() nft.Set { return g.set("groups", nft.Mark) }
+func (g *guard) groups() nft.Set { return g.set("groups", nft.IfGroup) }
 func (g *guard) own() nft.Set    { return g.set("own", nft.IfName, nft.EtherAddr) }
 func (g *guard) own4() nft.Set   { return g.set("own4", nft.IfName, nft.EtherAddr, nft.IPv4Addr) }
 func (g *guard) own6() nft.Set   { return g.set("own6", nft.IfName, nft.EtherAddr, nft.IPv6Addr) }
+
+// targets are whose neighbour discovery may speak: own6 in the type that the
+// bytes of a message have.
+func (g *guard) targets() nft.Set {
+	s := g.set("targets", nft.IfName, nft.Bytes16)
+	s.TypeOf = []nft.Field{nft.IIFName, neighbourTarget}
+	return s
+}
 
 func etherType(n uint16) []byte { return nft.Port(n) }
 
@@ -50,7 +58,7 @@ func (g *guard) base(b *nft.Batch) {
 	b.AddTable(g.table)
 	b.DeleteTable(g.table)
 	b.AddTable(g.table)
-	for _, s := range []nft.Set{g.groups(), g.own(), g.own4(), g.own6()} {
+	for _, s := range []nft.Set{g.groups(), g.own(), g.own4(), g.own6(), g.targets()} {
 		b.AddSet(s)
 	}
 	chain := func(name string) nft.Chain { return nft.Chain{Table: g.table, Name: name} }
@@ -72,31 +80,35 @@ func (g *guard) base(b *nft.Batch) {
 		in("foreign link-layer address", nft.NotIn(g.own(), nft.IIFName, nft.EthSrc), nft.Drop())
 	}
 	foreign(arps)
-	arps("", nft.In(g.own4(), nft.IIFName, nft.ARPSenderMAC, nft.ARPSenderIP4), nft.Accept())
+	// Rules that look into a packet say again what it is: nft can then name what
+	// they look at, and load what it has listed.
+	isARP, is4, is6 := nft.Is(nft.EthType, etherType(unix.ETH_P_ARP)), nft.Is(nft.EthProto, etherType(unix.ETH_P_IP)), nft.Is(nft.EthProto, etherType(unix.ETH_P_IPV6))
+	arps("", isARP, nft.In(g.own4(), nft.IIFName, nft.ARPSenderMAC, nft.ARPSenderIP4), nft.Accept())
 	none4 := nft.Is(nft.ARPSenderIP4, nft.Addr(netip.IPv4Unspecified()))
-	arps("asks whether an address is free", none4, nft.In(g.own(), nft.IIFName, nft.ARPSenderMAC), nft.Accept())
+	arps("asks whether an address is free", isARP, none4, nft.In(g.own(), nft.IIFName, nft.ARPSenderMAC), nft.Accept())
 	arps("forged ARP", nft.Drop())
 
 	udp := nft.Is(nft.L4Proto, nft.UDP)
 	four("DHCP server", udp, nft.Is(nft.SPort, nft.Port(67)), nft.Drop())
-	four("", nft.In(g.own4(), nft.IIFName, nft.EthSrc, nft.SAddr4), nft.Accept())
+	four("", is4, nft.In(g.own4(), nft.IIFName, nft.EthSrc, nft.SAddr4), nft.Accept())
 	foreign(four)
-	four("asks for an address", nft.Is(nft.SAddr4, nft.Addr(netip.IPv4Unspecified())), udp, nft.Is(nft.DPort, nft.Port(67)), nft.Accept())
+	four("asks for an address", is4, nft.Is(nft.SAddr4, nft.Addr(netip.IPv4Unspecified())), udp, nft.Is(nft.DPort, nft.Port(67)), nft.Accept())
 	four("foreign source", nft.Drop())
 
 	// What cannot be read as far as its protocol may hide anything.
-	six("", nft.Is(nft.L4Proto, icmp6), nft.Jump(icmp.Name))
+	isICMP := nft.Is(nft.L4Proto, icmp6)
+	six("", isICMP, nft.Jump(icmp.Name))
 	six("DHCP server", udp, nft.Is(nft.SPort, nft.Port(547)), nft.Drop())
-	six("", nft.In(g.own6(), nft.IIFName, nft.EthSrc, nft.SAddr6), nft.Not(nft.L4Proto, reserved), nft.Accept())
+	six("", is6, nft.In(g.own6(), nft.IIFName, nft.EthSrc, nft.SAddr6), nft.Not(nft.L4Proto, reserved), nft.Accept())
 	six("foreign source", nft.Drop())
 
 	foreign(icmps)
-	icmps("router advertisement", nft.Is(nft.ICMPType, routerAdvertisement), nft.Drop())
-	icmps("redirect", nft.Is(nft.ICMPType, redirect), nft.Drop())
-	icmps("forged neighbour", nft.Is(nft.ICMPType, neighbourAdvertise), nft.NotIn(g.own6(), nft.IIFName, nft.EthSrc, neighbourTarget), nft.Drop())
+	icmps("router advertisement", is6, isICMP, nft.Is(nft.ICMPType, routerAdvertisement), nft.Drop())
+	icmps("redirect", is6, isICMP, nft.Is(nft.ICMPType, redirect), nft.Drop())
+	icmps("forged neighbour", is6, isICMP, nft.Is(nft.ICMPType, neighbourAdvertise), nft.NotIn(g.targets(), nft.IIFName, neighbourTarget), nft.Drop())
 	none6 := nft.Is(nft.SAddr6, nft.Addr(netip.IPv6Unspecified()))
-	icmps("asks whether an address is free", none6, nft.Is(nft.ICMPType, neighbourSolicit), nft.Accept())
-	icmps("listens to a group", none6, nft.Is(nft.ICMPType, []byte{143}), nft.Accept())
+	icmps("asks whether an address is free", is6, none6, isICMP, nft.Is(nft.ICMPType, neighbourSolicit), nft.Accept())
+	icmps("listens to a group", is6, none6, isICMP, nft.Is(nft.ICMPType, []byte{143}), nft.Accept())
 }
 
 // add lets a container's ports speak as what it is.
@@ -140,6 +152,7 @@ func (g *guard) each(e *network.Endpoint, f func(nft.Set, ...nft.Element)) {
 		s := g.own4()
 		if a.Addr().Is6() {
 			s = g.own6()
+			f(g.targets(), nft.Element{Key: nft.Key(name, nft.Addr(a.Addr()))})
 		}
 		f(s, nft.Element{Key: nft.Key(name, mac, nft.Addr(a.Addr()))})
 	}

@@ -23,7 +23,7 @@ func published(t *testing.T, change func(*network.Sandbox)) (*lab, *Firewall, *n
 	sb := &network.Sandbox{
 		Container: strings.Repeat("ab", 32),
 		Endpoints: []network.Endpoint{{
-			Network: "net", NetworkID: strings.Repeat("cd", 32), Driver: network.Bridge, Link: "loper0", HostInterface: "lv0", Interface: "eth0",
+			Network: "net", NetworkID: strings.Repeat("cd", 32), Driver: network.Bridge, Link: "loper0", HostInterface: "lv0", Interface: "eth0", MAC: "02:00:00:00:00:09",
 			Addresses: []netip.Prefix{netip.MustParsePrefix(inside4 + "/24"), netip.MustParsePrefix(inside6 + "/64")},
 			Gateways:  []netip.Addr{netip.MustParseAddr("10.89.0.1"), netip.MustParseAddr("fd00:89::1")},
 		}},
