@@ -14,6 +14,8 @@ type Table struct {
 	Dormant bool // its chains see nothing
 	Owned   bool // gone with the socket that made it, and closed to others
 	Name    string
+	Handle  uint64 // when listed: another one than of all tables before
+	Use     uint32 // when listed: how many chains, sets and objects it has
 }
 
 // The types of chains.
@@ -46,6 +48,7 @@ type Chain struct {
 	Priority int32
 	Device   string // for the Netdev family
 	Drop     bool   // what no rule decides about is dropped
+	Handle   uint64 // when listed: its number in its table
 }
 
 // Batch is a list of changes. The zero value is an empty one. Adding what exists
@@ -87,6 +90,7 @@ const (
 	nfDrop            = 0
 	nfAccept          = 1
 	tableOwner        = 2
+	tableHandle       = 4 // an attribute
 	msgDestroyElement = 30
 )
 

@@ -74,6 +74,10 @@ func parseTable(o []byte) Table {
 		case unix.NFTA_TABLE_FLAGS:
 			t.Dormant = number(value)&unix.NFT_TABLE_F_DORMANT != 0
 			t.Owned = number(value)&tableOwner != 0
+		case unix.NFTA_TABLE_USE:
+			t.Use = number(value)
+		case tableHandle:
+			t.Handle = number64(value)
 		}
 	}
 	return t
@@ -94,6 +98,8 @@ func (c *Conn) Chains(f Family) ([]Chain, error) {
 				chain.Table.Name = text(value)
 			case unix.NFTA_CHAIN_NAME:
 				chain.Name = text(value)
+			case unix.NFTA_CHAIN_HANDLE:
+				chain.Handle = number64(value)
 			case unix.NFTA_CHAIN_TYPE:
 				chain.Type = text(value)
 			case unix.NFTA_CHAIN_POLICY:
