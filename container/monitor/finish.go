@@ -12,6 +12,7 @@ import (
 
 // finish reaps the container, tells how it ended, and cleans up after it.
 func (s *server) finish() int {
+	s.heal.gone.Store(true)
 	code := s.reap()
 	finished := time.Now()
 	c, err := s.configure()
@@ -32,6 +33,7 @@ func (s *server) finish() int {
 	s.log.Close()
 
 	s.closeNames()
+	s.closeHealer()
 	s.engine.remove(c)
 	s.engine.leave(c)
 	for _, name := range []string{SocketFile, StateFile} {

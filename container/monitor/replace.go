@@ -25,8 +25,11 @@ var slimEnv = []string{"GOMAXPROCS=1", "GOGC=off", "GOMEMLIMIT=24MiB"}
 // replace starts this program anew in the same process, without what starting
 // a container left in its memory. The container stays: its parent, and the
 // thread whose death would kill it, are the same. It returns only if the kernel
-// refuses.
+// refuses, or while the host's rules are looked at.
 func (s *server) replace() {
+	if s.heal.over != nil {
+		return
+	}
 	s.slim = true
 	s.suspendNames()
 	env := append(cleanEnv(), slimEnv...)
@@ -88,9 +91,18 @@ func (s *server) fields() []field {
 		{"udp", &s.names.UDP, true}, {"tcp", &s.names.TCP, true}, {"run", &s.names.Run, true},
 		{"filter", &s.guard.filter, true}, {"refused", &s.guard.refused, true}, {"told", &s.guard.told.fd, true}, {"tell", &s.guard.tell, true},
 		{"networks", &s.names.Networks, true}, {"pending", &s.names.Pending, true},
+		{"queue", &s.heal.queue.fd, true}, {"turn", &s.heal.turn, true}, {"ears", &s.heal.ears.fd, true}, {"rest", &s.heal.rest, false},
 		{"user", &s.space.user, true}, {"net", &s.space.net, true}, {"carrier", &s.space.carrier.fd, true}, {"changes", &s.space.changes.fd, true},
 		{"in", &s.in.fd, true}, {"out", &s.out.fd, true}, {"err", &s.err.fd, true},
 		{"pid", &s.pid, false}, {"files", &s.logConfig.MaxFiles, false},
+	}
+}
+
+// times are points in time that are handed over, unless they are zero.
+func (s *server) times() map[string]*time.Time {
+	h := &s.heal
+	return map[string]*time.Time{
+		"started": &s.started, "due": &h.due, "since": &h.since, "next": &h.next, "mended": &h.mended, "said": &h.said,
 	}
 }
 
@@ -101,10 +113,14 @@ func (s *server) handover() string {
 	for _, f := range s.fields() {
 		fmt.Fprintf(&b, "%s=%d ", f.name, *f.value)
 	}
-	fmt.Fprintf(&b, "started=%d size=%d driver=%s tty=%t once=%t ", s.started.UnixNano(), s.logConfig.MaxSize,
-		s.logConfig.Driver, s.tty, s.stdinOnce)
+	fmt.Fprintf(&b, "size=%d driver=%s tty=%t once=%t ", s.logConfig.MaxSize, s.logConfig.Driver, s.tty, s.stdinOnce)
 	if s.guard.words != "" {
 		fmt.Fprintf(&b, "egress=%s ", s.guard.words)
+	}
+	for name, t := range s.times() {
+		if !t.IsZero() {
+			fmt.Fprintf(&b, "%s=%d ", name, t.UnixNano())
+		}
 	}
 	for _, c := range s.clients {
 		fmt.Fprintf(&b, "client=%d,%t,%t,%t ", c.fd, c.stdin, c.removes, c.sized)
@@ -152,10 +168,10 @@ func setComm(name string) {
 
 func (s *server) take(ints map[string]*int, name, value string) (err error) {
 	switch name {
-	case "started":
+	case "started", "due", "since", "next", "mended", "said":
 		var ns int64
 		ns, err = strconv.ParseInt(value, 10, 64)
-		s.started = time.Unix(0, ns)
+		*s.times()[name] = time.Unix(0, ns)
 	case "size":
 		s.logConfig.MaxSize, err = strconv.ParseInt(value, 10, 64)
 	case "driver":

@@ -19,20 +19,22 @@ const (
 // timeout of the next wait, in milliseconds; -1 is for ever.
 func (s *server) timeout() int {
 	wait := s.ownTimeout()
-	if due := s.namesDue(); !due.IsZero() && (wait < 0 || milliseconds(due) < wait) {
-		wait = milliseconds(due)
+	for _, due := range []time.Time{s.namesDue(), s.heal.due} {
+		if !due.IsZero() && (wait < 0 || milliseconds(due) < wait) {
+			wait = milliseconds(due)
+		}
 	}
 	return wait
 }
 
-// ownTimeout is that of all but the resolver.
+// ownTimeout is that of all but the resolver and the healer.
 func (s *server) ownTimeout() int {
 	switch {
 	case !s.nudge.at.IsZero():
 		return milliseconds(s.nudge.at)
 	case s.stuck(), s.rested:
 		return -1
-	case !s.slim:
+	case !s.slim && s.heal.over == nil:
 		return milliseconds(s.started.Add(replaceAfter))
 	}
 	return int(restAfter / time.Millisecond)
@@ -58,14 +60,19 @@ func (s *server) settle(busy bool) {
 		s.resolver.Serve()
 		busy = true
 	}
+	if due := s.heal.due; !due.IsZero() && !now.Before(due) {
+		s.tend(now)
+		busy = true
+	}
 	s.rested = s.rested && !busy
 	if s.ended || s.stuck() || !s.nudge.at.IsZero() {
 		return
 	}
 	if !s.slim && now.Sub(s.started) >= replaceAfter {
+		s.queueUp()
 		s.replace()
 	}
-	if s.slim && s.resolver != nil && s.resolver.Worn(!busy) {
+	if s.slim && (s.resolver != nil && s.resolver.Worn(!busy) || s.heal.worn(now, !busy)) {
 		s.replace()
 	}
 	if s.slim && !busy && !s.rested {

@@ -35,6 +35,7 @@ type server struct {
 	guard    guard
 	resolver *dns.Resolver // nil: the container has no names
 	asking   []int         // what goes along with names to the replacement
+	heal     healer
 
 	in, out, err source // fd -1: closed
 	clients      []*client
@@ -81,7 +82,7 @@ type client struct {
 func newServer(dir string, e engine) *server {
 	s := &server{
 		dir: dir, engine: e, epoll: -1, lock: -1, configFd: -1, listener: -1, pidfd: -1, slave: -1,
-		in: source{fd: -1}, out: source{fd: -1}, err: source{fd: -1}, names: dns.None, space: noSpace(), guard: noGuard(),
+		in: source{fd: -1}, out: source{fd: -1}, err: source{fd: -1}, names: dns.None, space: noSpace(), guard: noGuard(), heal: noHealer(),
 	}
 	s.chunk, s.input = buffer(), buffer()
 	return s
@@ -107,6 +108,7 @@ func (s *server) serve() int {
 	s.watch(&source{fd: s.pidfd}, unix.EPOLLIN)
 	s.watch(&source{fd: s.listener}, unix.EPOLLIN)
 	s.openNames()
+	s.openHealer()
 	s.openSpace()
 	var events [16]unix.EpollEvent
 	for !s.ended {
@@ -200,6 +202,12 @@ func (s *server) handle(fd int, events uint32) {
 		s.mend()
 	case s.space.changes.fd:
 		s.follow()
+	case s.heal.queue.fd:
+		s.turnFree()
+	case s.heal.ears.fd:
+		s.hear()
+	case s.heal.bell.fd:
+		s.looked()
 	default:
 		for _, c := range s.clients {
 			if c.fd == fd {

@@ -4,7 +4,8 @@
 // so that a thousand ports cost a packet no more than one.
 //
 // The tables are the engine's own and change nobody else's. Who flushes them
-// closes all published ports; the next Ensure, Attach or Repair puts them back.
+// closes all published ports; a monitor's Heal puts them back, or the next Ensure,
+// Attach or Repair.
 package firewall
 
 import (
@@ -58,12 +59,15 @@ type session struct {
 	guard  guard
 }
 
-func (f *Firewall) begin() (*session, error) {
+func (f *Firewall) begin() (*session, error) { return f.beginWith(flock.Exclusive) }
+
+// beginWith is begin with a way to lock a file.
+func (f *Firewall) beginWith(exclusive func(path string) (*os.File, error)) (*session, error) {
 	dir := f.Store.Dir("")
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
 	}
-	lock, err := flock.Exclusive(filepath.Join(dir, "firewall.lock"))
+	lock, err := exclusive(filepath.Join(dir, "firewall.lock"))
 	if err != nil {
 		return nil, err
 	}
@@ -167,15 +171,29 @@ func (s *session) attach(sb *network.Sandbox) error {
 // were let say. It may be called again, also when the ports are another
 // container's already. The networks' elements stay as long as the networks.
 func (f *Firewall) Detach(sb *network.Sandbox) error {
+	return f.Leave(sb, func() error { return nil })
+}
+
+// Leave is Detach for a container that has ended. It calls forget, by which the
+// container becomes none of those that run, before anybody else can put their
+// rules back.
+func (f *Firewall) Leave(sb *network.Sandbox, forget func() error) error {
 	if len(bridged(sb)) == 0 {
-		return nil
+		return forget()
 	}
 	s, err := f.begin()
 	if err != nil {
 		return err
 	}
 	defer s.end()
-	if f.Alone {
+	if err := s.detach(sb); err != nil {
+		return err
+	}
+	return forget()
+}
+
+func (s *session) detach(sb *network.Sandbox) error {
+	if s.Alone {
 		sb = opened(sb)
 	}
 	var ports nft.Batch
@@ -186,7 +204,7 @@ func (f *Firewall) Detach(sb *network.Sandbox) error {
 	}
 	all := ports
 	s.guard.remove(&all, sb)
-	err = s.conn.Commit(&all)
+	err := s.conn.Commit(&all)
 	if errors.Is(err, unix.ENOENT) { // one of the tables is gone
 		err = s.conn.Commit(&ports)
 	}

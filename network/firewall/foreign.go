@@ -18,6 +18,8 @@ type HostRules struct {
 	// Closed are chains that stop containers' packets and that only the program
 	// that made them may change.
 	Closed []nft.Chain
+	// Amended tells that rules of ours were not there, or too many.
+	Amended bool
 }
 
 // Friends are interfaces of ours whose packets others' chains shall not stop.
@@ -50,6 +52,7 @@ func Accommodate(c *nft.Conn, f Friends) (HostRules, error) {
 		if err != nil || b.Empty() {
 			return found, err
 		}
+		found.Amended = true
 		if err = c.CommitAt(&b, generation); !errors.Is(err, nft.ErrChanged) || attempt == 20 {
 			return found, err
 		}

@@ -56,7 +56,7 @@ func (s *session) makeGate(links *netlink.Conn, b *nft.Batch) error {
 	if err != nil {
 		return fmt.Errorf("the way of published ports through the host's firewall: %w", err)
 	}
-	return nil
+	return s.remember()
 }
 
 // closeGate takes the gate away.

@@ -56,7 +56,10 @@ func (s *session) rebuild(sb *network.Sandbox) error {
 		if err := s.closeGate(); err != nil {
 			return err
 		}
-		return s.conn.Commit(&b)
+		if err := s.conn.Commit(&b); err != nil {
+			return err
+		}
+		return s.remember()
 	}
 	links, err := netlink.OpenIn(s.Host)
 	if err != nil {
@@ -117,20 +120,11 @@ func (f *Firewall) Ensure(sb *network.Sandbox) (notes []string, err error) {
 		return nil, err
 	}
 	if !made {
-		all, err := s.running()
+		connected, err := s.putBack()
 		if err != nil {
 			return nil, err
 		}
-		var connected int
-		for _, sb := range all {
-			if len(bridged(sb)) > 0 {
-				connected++
-			}
-		}
 		if connected > 0 {
-			if err := s.rebuild(nil); err != nil {
-				return nil, err
-			}
 			notes = append(notes, fmt.Sprintf("the firewall's tables %s were gone: put back for %d running containers", TableName(f.Store.Root), connected))
 		}
 	}

@@ -39,6 +39,15 @@ func RepairRules(store *network.Store) error {
 	return firewall.Of(store).Repair()
 }
 
+// Heal puts back what somebody took away of the host's rules for running
+// containers, and tells what it was; see firewall.Firewall.Heal.
+func Heal(store *network.Store, gone func() bool) (firewall.Healed, error) {
+	if network.HostGone() {
+		return firewall.Healed{}, nil
+	}
+	return firewall.Of(store).Heal(gone)
+}
+
 // Connect connects a container that is being started, in its network namespace.
 // What it made before it failed goes with Leave.
 func Connect(store *network.Store, s *network.Sandbox, namespace *os.File) error {
@@ -109,11 +118,20 @@ func Leave(store *network.Store, runDir, container string) error {
 		if err := link.Disconnect(s); err != nil {
 			return err
 		}
-		if err := firewall.Of(store).Detach(s); err != nil {
-			return err
-		}
 	}
-	if err := os.Remove(filepath.Join(runDir, network.SandboxFile)); err != nil && !errors.Is(err, os.ErrNotExist) {
+	forget := func() error {
+		err := os.Remove(filepath.Join(runDir, network.SandboxFile))
+		if errors.Is(err, os.ErrNotExist) {
+			return nil
+		}
+		return err
+	}
+	if network.HostGone() {
+		err = forget()
+	} else {
+		err = firewall.Of(store).Leave(s, forget)
+	}
+	if err != nil {
 		return err
 	}
 	return store.Release(s.Container)
