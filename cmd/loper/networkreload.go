@@ -13,9 +13,8 @@ func newNetworkReload(c *cli) *cobra.Command {
 		Short: "Put back what somebody took away of running containers' networks",
 		Long: `Put back what somebody took away of running containers' networks: bridges, and
 the rules for addresses and published ports, also those in the chains of the
-host's own firewall. Without containers that is done for all that run. It is
-needed when the rules were flushed and no container starts, which would do it
-too; until then published ports are closed.`,
+host's own firewall. Without containers that is done for all that run. Rules
+come back by themselves, too, mostly within half a second; bridges don't.`,
 		ValidArgsFunction: c.completeContainers(container.Running, container.Paused),
 		RunE: func(_ *cobra.Command, args []string) error {
 			e, err := c.engine()

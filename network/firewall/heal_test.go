@@ -25,6 +25,8 @@ func TestHeal(t *testing.T) {
 	b := w.box(one, published("", 8002, 80, "tcp"))
 	w.serve(b.ns, 80, "b")
 	whole := w.nft("-s", "list", "ruleset")
+	_, made, _ := strings.Cut(whole, "chain made")
+	made, _, _ = strings.Cut(made, " ")
 	heal := func(what string, want int) {
 		t.Helper()
 		begin := time.Now()
@@ -42,7 +44,7 @@ func TestHeal(t *testing.T) {
 	heal("nothing", 0)
 	for _, commands := range []string{
 		"flush ruleset", "delete table bridge " + name, "delete table ip " + name, "delete table ip6 " + name,
-		"flush table ip " + name, "flush chain ip6 " + name + " forward", "delete chain ip " + name + " made-1",
+		"flush table ip " + name, "flush chain ip6 " + name + " forward", "delete chain ip " + name + " made" + made,
 		"add rule ip " + name + " forward accept", "add chain ip " + name + " more", "add set ip " + name + " more { type mark; }",
 		"add table ip " + name + " { flags dormant; }", "add chain ip " + name + " forward { policy drop; }",
 		"delete table ip " + name + "\n" + old,

@@ -1,11 +1,18 @@
 package firewall
 
 import (
+	"errors"
 	"os"
 	"os/exec"
 	"strings"
 	"testing"
+	"time"
 
+	"golang.org/x/sys/unix"
+
+	"loper.run/internal/flock"
+	"loper.run/internal/netns"
+	"loper.run/internal/nft"
 	"loper.run/test/env"
 )
 
@@ -19,6 +26,7 @@ func realOne(t *testing.T, programs ...string) (*lab, func()) {
 	env.NeedRoot(t)
 	env.Need(t, programs...)
 	l, f, sb := published(t, nil)
+	l.client.Do(func() { l.serve(client4 + ":7") })
 	return l, func() {
 		t.Helper()
 		found := l.settle(f, sb)
@@ -28,7 +36,49 @@ func realOne(t *testing.T, programs ...string) (*lab, func()) {
 		if _, err := f.Ensure(sb); err != nil {
 			t.Error(err)
 		}
+		l.heal(f)
 	}
+}
+
+// heal puts rules back whenever a change is heard, as a monitor does.
+func (l *lab) heal(f *Firewall) {
+	l.t.Helper()
+	fds, err := netns.Open(f.Host, netns.Netlink(unix.NETLINK_NETFILTER))
+	l.ok(err)
+	l.ok(nft.Listen(fds[0]))
+	end, over := make(chan bool), make(chan bool)
+	l.t.Cleanup(func() {
+		close(end)
+		<-over
+		unix.Close(fds[0])
+	})
+	go func() {
+		defer close(over)
+		for {
+			select {
+			case <-end:
+				return
+			case <-time.After(100 * time.Millisecond):
+			}
+			if !nft.Heard(fds[0]) {
+				continue
+			}
+			if _, err := f.Heal(func() bool { return false }); err != nil && !errors.Is(err, flock.ErrHeld) {
+				l.t.Error(err)
+			}
+		}
+	}()
+}
+
+// out waits until the container reaches others again.
+func (l *lab) out(after string) {
+	l.t.Helper()
+	begin := time.Now()
+	l.until("containers reach others after "+after, func() bool {
+		_, _, err := l.dial(l.container, "tcp", client4+":7")
+		return err == nil
+	})
+	l.t.Logf("a way out %v after %s", time.Since(begin), after)
 }
 
 // The real ufw decides about published ports, also after its reload.
@@ -37,11 +87,13 @@ func TestRealUFW(t *testing.T) {
 	ufw := func(args ...string) { t.Helper(); l.run("", append([]string{"ufw"}, args...)...) }
 	ufw("--force", "enable")
 	settle()
+	l.out("enable")
 	l.expect("ufw enable", all(silent))
 	ufw("allow", "8080/tcp")
 	l.expect("ufw allow", map[string]outcome{"tcp4": open, "tcp6": open, "udp4": silent, "udp6": silent})
 	ufw("reload")
 	l.expect("ufw reload", map[string]outcome{"tcp4": open, "tcp6": open, "udp4": silent})
+	l.out("reload")
 }
 
 // The real firewalld decides about published ports, and a reload leaves nothing
@@ -61,8 +113,12 @@ func TestRealFirewalld(t *testing.T) {
 		_ = daemon.Wait()
 	})
 	l.until("firewalld runs", func() bool { return exec.Command("firewall-cmd", "--state").Run() == nil })
+	forward := func() bool {
+		return strings.Contains(l.run("", "nft", "list", "chain", "inet", "firewalld", "filter_FORWARD"), "loper0")
+	}
 	command := func(args ...string) { t.Helper(); l.run("", append([]string{"firewall-cmd"}, args...)...) }
 	settle()
+	l.out("the start")
 	l.expect("firewalld", all(asHost))
 	command("--add-port=8080/tcp")
 	l.expect("--add-port", map[string]outcome{"tcp4": open, "tcp6": open, "udp4": rejected, "udp6": rejected})
@@ -71,8 +127,9 @@ func TestRealFirewalld(t *testing.T) {
 	if got, _, _ := l.outcome(l.client, "tcp", inside4+":80"); got == open {
 		t.Error("after a reload the container itself is open to the network")
 	}
-	settle()
-	if !strings.Contains(l.run("", "nft", "list", "chain", "inet", "firewalld", "filter_FORWARD"), "loper0") {
-		t.Error("what the container sends is not let through again")
-	}
+	l.until("what containers send is let through again", forward)
+	l.out("--reload")
+	command("--complete-reload")
+	l.until("it is let through again", forward)
+	l.out("--complete-reload")
 }
