@@ -88,6 +88,9 @@ func (c *Container) connectNow(r network.Request, id string, pid int) error {
 		return err
 	}
 	defer namespace.Close()
+	if err := guarded(n, namespace); err != nil {
+		return err
+	}
 	// What a killed command left of this goes first.
 	if err := c.disconnectNow(n, id, namespace); err != nil {
 		return err

@@ -21,6 +21,7 @@ type Sandbox struct {
 
 	Egress    []string `json:"egress,omitempty"` // rules, as --egress; nil: all is allowed
 	EgressLog bool     `json:"egressLog,omitempty"`
+	Guarded   uint64   `json:"guarded,omitempty"` // the inode of the network namespace that has these rules
 	RateIn    uint64   `json:"rateIn,omitempty"`  // bits a second to the container; 0: no limit
 	RateOut   uint64   `json:"rateOut,omitempty"` // bits a second from it
 }

@@ -31,12 +31,18 @@ type guard struct {
 
 func noGuard() guard { return guard{filter: -1, refused: -1, tell: -1, told: source{fd: -1}} }
 
-// prepare puts the rules into the namespace, where nothing has run yet.
+// prepare puts the rules into the namespace, where nothing has run yet, and
+// notes which one that is.
 func (g *guard) prepare(s *network.Sandbox, namespace *os.File) error {
 	rules, err := egress.Parse(s.Egress)
 	if rules == nil || err != nil {
 		return err
 	}
+	var at unix.Stat_t
+	if err := unix.Fstat(int(namespace.Fd()), &at); err != nil {
+		return os.NewSyscallError("fstat", err)
+	}
+	s.Guarded = at.Ino
 	g.words = strings.ReplaceAll(strings.Join(s.Egress, ","), " ", "")
 	wants := []netns.Want{netns.Netlink(unix.NETLINK_NETFILTER), netns.Netlink(unix.NETLINK_NETFILTER)}
 	if s.EgressLog {

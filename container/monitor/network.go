@@ -30,7 +30,10 @@ func connect(c *Config, names *dns.Descriptors, g *guard) (func(namespace *os.Fi
 	}
 	store := c.Networks.store()
 	return func(namespace *os.File) (err error) {
-		if err = g.prepare(n, namespace); err == nil {
+		if err = g.prepare(n, namespace); err == nil && n.Guarded != 0 {
+			err = n.Write(c.RunDir)
+		}
+		if err == nil {
 			err = kernel.Connect(store, n, namespace)
 		}
 		if err == nil {

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/net/dns/dnsmessage"
 
@@ -194,8 +195,25 @@ func testEgress(t *testing.T, user *env.User) {
 			t.Errorf("%q with --egress: %v: %s", options, err, out)
 		}
 	}
-	if out, err := e.try("run", "--rm", "--network", "container:box", "--cap-add", "NET_ADMIN", image, "true"); err == nil || !strings.Contains(out, "egress") {
-		t.Errorf("rights over the network of a container with rules: %v: %s", err, out)
+	for _, joins := range [][]string{{"--network", "container:box"}, {"--network", "none", "--pid", "container:box"}} {
+		if out, err := e.try(append(append([]string{"run", "--rm", "--cap-add", "NET_ADMIN"}, joins...), image, "true")...); err == nil || !strings.Contains(out, "egress") {
+			t.Errorf("rights over the network of a container with rules, by %q: %v: %s", joins, err, out)
+		}
+	}
+	// Whose first process has left the network with the rules gets no interface where it is.
+	e.must("network", "create", "late")
+	e.must("run", "-d", "--name", "left", "--network", "bridge", "--egress", "none", "--cap-add", "SYS_ADMIN", image, "unshare", "-n", "sleep", "1000")
+	for end := time.Now().Add(5 * time.Second); ; time.Sleep(100 * time.Millisecond) {
+		out, err := e.try("network", "connect", "late", "left")
+		if err != nil && strings.Contains(out, "another network namespace") {
+			break
+		}
+		if time.Now().After(end) {
+			t.Fatalf("a container that left its rules is connected: %v: %s", err, out)
+		}
+		if err == nil {
+			e.must("network", "disconnect", "late", "left")
+		}
 	}
 	if out, err := e.try("run", "--rm", "--network", "bridge", "--egress", "300.1.2.3", image, "true"); err == nil || !strings.Contains(out, "300.1.2.3") {
 		t.Errorf("a wrong rule: %v: %s", err, out)
