@@ -181,7 +181,7 @@ func parseHost(entry string) (name string, addr netip.Addr, err error) {
 		name, word = entry[:i], strings.Trim(entry[i+1:], "[]")
 	}
 	if word != hostGateway {
-		addr, err = netip.ParseAddr(word)
+		addr, err = parseAddr(word)
 	}
 	if err != nil || strings.ContainsAny(name, " \t\n\x00#") {
 		return "", addr, fmt.Errorf("invalid host %q: want NAME:ADDRESS", entry)

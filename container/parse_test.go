@@ -144,13 +144,26 @@ func TestNames(t *testing.T) {
 	}
 }
 
+func TestParseServer(t *testing.T) {
+	for _, good := range []string{"1.2.3.4", "::1", "fe80::1%eth0"} {
+		if _, err := parseServer(good); err != nil {
+			t.Error(err)
+		}
+	}
+	for _, bad := range []string{"", "a", "1.2.3.4\nsearch x", "fe80::1%eth0\nsearch x", "fe80::1%eth0 x"} {
+		if _, err := parseServer(bad); err == nil {
+			t.Errorf("%q was accepted", bad)
+		}
+	}
+}
+
 func TestParseHost(t *testing.T) {
-	for entry, want := range map[string]string{"a:1.2.3.4": "1.2.3.4", "a:::1": "::1", "a=[fe80::1]": "fe80::1"} {
+	for entry, want := range map[string]string{"a:1.2.3.4": "1.2.3.4", "a:::1": "::1", "a=[fe80::1]": "fe80::1", "a:fe80::1%eth0": "fe80::1%eth0"} {
 		if name, addr, err := parseHost(entry); err != nil || name != "a" || addr.String() != want {
 			t.Errorf("%s: %q %q %v", entry, name, addr, err)
 		}
 	}
-	for _, bad := range []string{"", "a", "a:", ":1.2.3.4", "a\n0.0.0.0 b:1.2.3.4", "a:1.2.3.4\nx"} {
+	for _, bad := range []string{"", "a", "a:", ":1.2.3.4", "a\n0.0.0.0 b:1.2.3.4", "a:1.2.3.4\nx", "a:fe80::1%x\n1.2.3.4 b", "a:fe80::1%x y"} {
 		if _, _, err := parseHost(bad); err == nil {
 			t.Errorf("host %q was accepted", bad)
 		}

@@ -67,11 +67,21 @@ func (c *Container) resolv(n *network.Sandbox) ([]byte, error) {
 
 // parseServer reads one --dns.
 func parseServer(word string) (netip.Addr, error) {
-	a, err := netip.ParseAddr(word)
+	a, err := parseAddr(word)
 	if err != nil {
 		return a, fmt.Errorf("invalid name server %q: not an IP address", word)
 	}
 	return a, nil
+}
+
+// parseAddr reads an address for a line of a file: netip takes all that there
+// is, lines too, for the name of an interface.
+func parseAddr(word string) (netip.Addr, error) {
+	a, err := netip.ParseAddr(word)
+	if err == nil && a.Zone() != "" {
+		err = network.CheckInterface(a.Zone())
+	}
+	return a, err
 }
 
 // named reports whether a network of the container resolves names, or one may
