@@ -108,23 +108,37 @@ func (c *Container) publish() []network.Port {
 	if !c.Settings.PublishAll {
 		return list
 	}
+	type port struct {
+		number   uint16
+		protocol string
+	}
+	has := map[port]bool{} // an image may expose all that there are
+	for _, p := range list {
+		has[port{p.ContainerPort, p.Protocol}] = true
+	}
+	list = slices.Clip(list)
 	for _, word := range c.exposed() {
 		ports, _ := parsePublish(word)
 		for _, p := range ports {
-			if !slices.ContainsFunc(list, func(o network.Port) bool {
-				return o.ContainerPort == p.ContainerPort && o.Protocol == p.Protocol
-			}) {
-				list = append(list[:len(list):len(list)], p)
+			if at := (port{p.ContainerPort, p.Protocol}); !has[at] {
+				has[at], list = true, append(list, p)
 			}
 		}
 	}
 	return list
 }
 
+// allPorts is how many there are. An image has room for thousands of words that
+// each say all of them.
+const allPorts = 3 * 65535
+
 // exposed are the ports that the image and the caller expose, as PORT/PROTOCOL.
 func (c *Container) exposed() []string {
 	list := slices.Clone(c.Settings.Expose)
 	for _, word := range c.Image.Ports {
+		if len(list) > allPorts {
+			break
+		}
 		if ports, err := ParseExpose(word); err == nil { // what else an image says is nothing
 			list = append(list, ports...)
 		}

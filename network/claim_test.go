@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 func TestClaimRefuses(t *testing.T) {
@@ -51,6 +52,23 @@ func TestClaimRefuses(t *testing.T) {
 	}
 	if err := s.Release(id(1)); err != nil {
 		t.Fatal(err)
+	}
+	empty(t, s)
+}
+
+// More ports than there are to choose from, as an image may expose them, are refused at once.
+func TestVeryManyPorts(t *testing.T) {
+	s := newStore(t)
+	var ports []Port
+	for i := range 65535 {
+		ports = append(ports, Port{ContainerPort: uint16(i + 1), Protocol: "tcp"})
+	}
+	begun := time.Now()
+	if _, err := s.Claim(id(1), "one", nil, ports); err == nil || !strings.Contains(err.Error(), "more than 16383/tcp ports") {
+		t.Errorf("65535 ports: %v", err)
+	}
+	if took := time.Since(begun); took > 10*time.Second {
+		t.Errorf("it took %v", took)
 	}
 	empty(t, s)
 }

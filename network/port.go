@@ -65,8 +65,11 @@ func (s *Store) takePorts(container string, ports []Port) ([]Port, error) {
 		return nil, err
 	}
 	defer lock.Close()
+	if err := enough(ports); err != nil {
+		return nil, err
+	}
 	chosen := make([]Port, len(ports))
-	var mine []Port
+	mine := map[string][]Port{} // by their directories
 	// Who looks for a port doesn't get one that is asked for by its number.
 	for _, open := range []bool{false, true} {
 		for i, p := range ports {
@@ -74,7 +77,8 @@ func (s *Store) takePorts(container string, ports []Port) ([]Port, error) {
 				if chosen[i], err = s.choosePort(dir, p, mine); err != nil {
 					return nil, err
 				}
-				mine = append(mine, chosen[i])
+				at := chosen[i].dir()
+				mine[at] = append(mine[at], chosen[i])
 			}
 		}
 	}
@@ -113,17 +117,34 @@ func lockPorts(dir string) (*os.File, error) {
 // open reports whether there is a choice.
 func (p Port) open() bool { return p.HostPort == 0 || p.HostEnd > p.HostPort }
 
+// enough refuses at once what there can't be: an image may expose all ports.
+func enough(ports []Port) error {
+	open := map[string]int{}
+	for _, p := range ports {
+		if p.HostPort != 0 {
+			continue
+		}
+		if open[p.Protocol]++; open[p.Protocol] > lastPort-firstPort+1 {
+			return fmt.Errorf("publish more than %d/%s ports without saying which: only %d-%d are chosen from", lastPort-firstPort+1, p.Protocol, firstPort, lastPort)
+		}
+	}
+	return nil
+}
+
 // key is the file of a port that is chosen.
 func (p Port) key() string {
 	host := "*"
 	if p.Host.IsValid() {
 		host = p.Host.String()
 	}
-	return p.Protocol + "-" + strconv.Itoa(int(p.HostPort)) + "/" + host
+	return p.dir() + "/" + host
 }
 
+// dir is the directory of that file: a port of all addresses.
+func (p Port) dir() string { return p.Protocol + "-" + strconv.Itoa(int(p.HostPort)) }
+
 // choosePort finds the port that a request gets.
-func (s *Store) choosePort(dir string, p Port, mine []Port) (Port, error) {
+func (s *Store) choosePort(dir string, p Port, mine map[string][]Port) (Port, error) {
 	switch p.Protocol {
 	case "tcp", "udp", "sctp":
 	default:
@@ -165,13 +186,13 @@ func (s *Store) choosePort(dir string, p Port, mine []Port) (Port, error) {
 }
 
 // portFree says who has a port already: this container, another one, or somebody else.
-func (s *Store) portFree(dir string, p Port, mine []Port) error {
-	for _, m := range mine {
-		if m.Protocol == p.Protocol && m.HostPort == p.HostPort && overlap(m.Host, p.Host) {
+func (s *Store) portFree(dir string, p Port, mine map[string][]Port) error {
+	for _, m := range mine[p.dir()] {
+		if overlap(m.Host, p.Host) {
 			return fmt.Errorf("%w: %s is asked for twice", errPortTaken, p)
 		}
 	}
-	hosts, err := names(filepath.Join(dir, filepath.Dir(p.key())))
+	hosts, err := names(filepath.Join(dir, p.dir()))
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
 	}
@@ -179,7 +200,7 @@ func (s *Store) portFree(dir string, p Port, mine []Port) error {
 		if a, _ := netip.ParseAddr(host); !overlap(a, p.Host) {
 			continue
 		}
-		owner, err := s.portOwner(filepath.Join(dir, filepath.Dir(p.key()), host))
+		owner, err := s.portOwner(filepath.Join(dir, p.dir(), host))
 		if err != nil {
 			return err
 		}
