@@ -71,7 +71,7 @@ func benchmarks(b *testing.B, w *world, l net.Listener, from *env.Netns) {
 	if w.client != nil {
 		w.carrier = w.client.Hello.PID
 	}
-	go serveAsTold(l)
+	go serveEach(l, told)
 	connect := func(b *testing.B, word string) net.Conn {
 		c, err := dial(from, "tcp", l.Addr().String())
 		if err != nil {
@@ -125,39 +125,6 @@ func benchmarks(b *testing.B, w *world, l net.Listener, from *env.Netns) {
 			c.Close()
 		}
 	})
-}
-
-// serveAsTold does what the first byte of a connection says: takes all, gives without end, or gives back.
-func serveAsTold(l net.Listener) {
-	for {
-		c, err := l.Accept()
-		if err != nil {
-			return
-		}
-		go func() {
-			defer c.Close()
-			word := make([]byte, 128<<10)
-			if _, err := io.ReadFull(c, word[:1]); err != nil {
-				return
-			}
-			switch word[0] {
-			case '<':
-				for {
-					if _, err := c.Read(word); err != nil {
-						return
-					}
-				}
-			case '>':
-				for {
-					if _, err := c.Write(word); err != nil {
-						return
-					}
-				}
-			default:
-				io.Copy(c, c)
-			}
-		}()
-	}
 }
 
 // BenchmarkPorts measures connections to a published port, from outside.

@@ -11,7 +11,6 @@ import (
 	"net/netip"
 	"os"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -211,41 +210,8 @@ func (neverEnding) Read(p []byte) (int, error) { return len(p), nil }
 func TestOutManyConnections(t *testing.T) {
 	w := newWorld(t, wayOut())
 	l := listen(t, w.peer, peerAddress+":0")
-	go func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			go func() {
-				defer c.Close()
-				io.Copy(c, c)
-			}()
-		}
-	}()
-	const workers, rounds = 20, 25
-	var all sync.WaitGroup
-	begun := time.Now()
-	for i := range workers {
-		all.Go(func() {
-			for j := range rounds {
-				c, err := dial(w.container, "tcp", l.Addr().String())
-				if err != nil {
-					t.Error(err)
-					return
-				}
-				word := fmt.Sprintf("connection %d of %d", j, i)
-				io.WriteString(c, word)
-				c.(*net.TCPConn).CloseWrite()
-				if data, err := io.ReadAll(c); string(data) != word || err != nil {
-					t.Errorf("%q, %v", data, err)
-				}
-				c.Close()
-			}
-		})
-	}
-	all.Wait()
-	t.Logf("%s a connection", time.Since(begun)/(workers*rounds))
+	go serveEach(l, func(c net.Conn) { io.Copy(c, c) })
+	manyConnections(t, w.container, func(int) string { return l.Addr().String() }, func(net.Conn) string { return "" })
 }
 
 func TestOutUDP(t *testing.T) {
@@ -453,15 +419,7 @@ func TestOutShare(t *testing.T) {
 	w := newWorld(t, wayOut())
 	must(t, w.container.IP("address", "add", "10.89.0.3/24", "dev", "eth0"))
 	l := listen(t, w.peer, peerAddress+":0")
-	go func() {
-		for {
-			if c, err := l.Accept(); err == nil {
-				c.Close()
-			} else {
-				return
-			}
-		}
-	}()
+	go serveEach(l, func(net.Conn) {})
 	// These go into the void: an address of the peer's wire that is answered for, but takes nothing.
 	must(t, w.host.IP("route", "add", "198.51.100.0/24", "via", peerAddress))
 	w.container.Do(func() {

@@ -14,7 +14,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -30,26 +29,6 @@ func newPorts(t testing.TB) *world {
 	must(t, w.user.IP("route", "add", "default", "dev", "out0"))
 	w.start(netcontrol.Program{})
 	return w
-}
-
-// echo answers connections in the container: who they are from, and what they say.
-func echo(t testing.TB, w *world) {
-	for _, a := range []string{containerAddress, containerAddress6} {
-		l := listen(t, w.container, net.JoinHostPort(a, "80"))
-		go func() {
-			for {
-				c, err := l.Accept()
-				if err != nil {
-					return
-				}
-				go func() {
-					defer c.Close()
-					fmt.Fprintf(c, "%s\n", c.RemoteAddr())
-					io.Copy(c, c)
-				}()
-			}
-		}()
-	}
 }
 
 // The container sees who its client is.
@@ -362,28 +341,8 @@ func TestPortsManyConnections(t *testing.T) {
 	echo(t, w)
 	_, err := w.client.Publish(published("tcp", "", 8080), published("tcp", "", 8081))
 	must(t, err)
-	var all sync.WaitGroup
-	begun := time.Now()
-	const workers, rounds = 20, 25
-	for i := range workers {
-		all.Go(func() {
-			for j := range rounds {
-				c, err := dial(w.peer, "tcp", fmt.Sprintf("%s:%d", hostAddress, 8080+j%2))
-				if err != nil {
-					t.Error(err)
-					return
-				}
-				io.WriteString(c, "word")
-				c.(*net.TCPConn).CloseWrite()
-				if said, err := io.ReadAll(c); string(said) != c.LocalAddr().String()+"\nword" || err != nil {
-					t.Errorf("%d: %q, %v", i, said, err)
-				}
-				c.Close()
-			}
-		})
-	}
-	all.Wait()
-	t.Logf("%s a connection", time.Since(begun)/(workers*rounds))
+	manyConnections(t, w.peer, func(i int) string { return fmt.Sprintf("%s:%d", hostAddress, 8080+i%2) },
+		func(c net.Conn) string { return c.LocalAddr().String() + "\n" })
 	// The same client port to both ports: one of them can't keep its address.
 	var cs []net.Conn
 	for _, port := range []string{"8080", "8081"} {

@@ -54,16 +54,7 @@ func TestOrdinaryUser(t *testing.T) {
 	host, peer := env.TestNetns(t), env.TestNetns(t)
 	must(t, env.Wire(host, "wire", []string{hostAddress + "/24"}, peer, "wire", []string{peerAddress + "/24"}))
 	l := listen(t, peer, peerAddress+":0")
-	go func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			fmt.Fprint(c, c.RemoteAddr().(*net.TCPAddr).IP)
-			c.Close()
-		}
-	}()
+	go serveEach(l, func(c net.Conn) { fmt.Fprint(c, c.RemoteAddr().(*net.TCPAddr).IP) })
 	dir := t.TempDir()
 	for d := dir; d != os.TempDir() && d != "/"; d = d[:strings.LastIndex(d, "/")] {
 		must(t, os.Chmod(d, 0o755))

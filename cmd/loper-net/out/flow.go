@@ -3,9 +3,6 @@ package out
 import (
 	"errors"
 	"net/netip"
-	"os"
-	"sync"
-	"sync/atomic"
 	"time"
 
 	"loper.run/cmd/loper-net/sock"
@@ -19,12 +16,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// How long a flow lives after its last packet.
+// How long flows live after the last packet that live shorter than others.
 const (
-	unanswered = 30 * time.Second
-	answered   = 3 * time.Minute
-	lookup     = 20 * time.Second // of names
-	pinging    = 30 * time.Second
+	lookup  = 20 * time.Second // of names
+	pinging = 30 * time.Second
 )
 
 // flowKey is a protocol and what it has of addresses; of a ping, the ports are its identifier.
@@ -35,10 +30,8 @@ type flowKey struct {
 
 // flow is a connected socket that stands for a container's port and its peer.
 type flow struct {
-	key     flowKey
-	sock    *sock.Socket
-	used    atomic.Int64 // nanoseconds since 1970
-	replied atomic.Bool
+	*sock.Flow
+	key flowKey
 }
 
 // datagram takes a UDP packet of a container.
@@ -58,7 +51,7 @@ func (w *Way) flow(key flowKey) *flow {
 		return f
 	}
 	if len(w.flows) >= w.MaxFlows {
-		w.evict()
+		sock.Evict(w.flows)
 	}
 	f, err := w.newFlow(key)
 	if err != nil {
@@ -70,22 +63,6 @@ func (w *Way) flow(key flowKey) *flow {
 	w.flows[key] = f
 	go w.answers(f)
 	return f
-}
-
-// evict ends the flow among some that was silent for longest.
-func (w *Way) evict() {
-	var oldest *flow
-	looked := 0
-	for _, f := range w.flows { // in no order
-		if oldest == nil || f.used.Load() < oldest.used.Load() {
-			oldest = f
-		}
-		if looked++; looked == 16 {
-			break
-		}
-	}
-	delete(w.flows, oldest.key)
-	oldest.sock.Close()
 }
 
 func (w *Way) newFlow(key flowKey) (*flow, error) {
@@ -115,15 +92,13 @@ func (w *Way) newFlow(key flowKey) (*flow, error) {
 		s.Close()
 		return nil, err
 	}
-	f := &flow{key: key, sock: s}
-	f.used.Store(time.Now().UnixNano())
-	return f, nil
+	return &flow{sock.NewFlow(s), key}, nil
 }
 
 // send sends without waiting: a packet too many is lost, as on any wire.
 func (w *Way) send(f *flow, data []byte) {
-	f.used.Store(time.Now().UnixNano())
-	err := f.sock.Now(func(fd int) error {
+	f.Touch()
+	err := f.Now(func(fd int) error {
 		_, err := sock.Send(fd, data)
 		if err == unix.ECONNREFUSED { // of the packet before
 			w.unreachable(unix.ECONNREFUSED, f.key, 0)
@@ -137,40 +112,10 @@ func (w *Way) send(f *flow, data []byte) {
 	}
 }
 
-// room is for one datagram.
-var room = sync.Pool{New: func() any { return new([maxPacket]byte) }}
-
 // answers carries what comes back, until the flow is silent for too long.
 func (w *Way) answers(f *flow) {
 	defer w.end(f)
-	for {
-		wait := time.Until(time.Unix(0, f.used.Load()).Add(f.patience()))
-		if wait <= 0 {
-			return
-		}
-		_ = f.sock.SetDeadline(time.Now().Add(wait))
-		var data *[maxPacket]byte
-		var n int
-		err := f.sock.In(func(fd int) (err error) {
-			data = room.Get().(*[maxPacket]byte)
-			if n, err = sock.Read(fd, data[:]); err != nil {
-				room.Put(data)
-			}
-			return err
-		})
-		switch errno := sock.Errno(err); {
-		case err == nil:
-			f.used.Store(time.Now().UnixNano())
-			f.replied.Store(true)
-			w.answer(f, data[:n])
-			room.Put(data)
-		case errors.Is(err, os.ErrDeadlineExceeded):
-		case errno == unix.ECONNREFUSED || errno == unix.EHOSTUNREACH || errno == unix.ENETUNREACH:
-			w.unreachable(errno, f.key, 0)
-		default:
-			return
-		}
-	}
+	f.Answers(f.patience, func(data []byte) { w.answer(f, data) }, func(errno unix.Errno) { w.unreachable(errno, f.key, 0) })
 }
 
 func (f *flow) patience() time.Duration {
@@ -179,10 +124,8 @@ func (f *flow) patience() time.Duration {
 		return pinging
 	case f.key.id.LocalPort == 53:
 		return lookup
-	case f.replied.Load():
-		return answered
 	}
-	return unanswered
+	return f.Patience()
 }
 
 func (w *Way) end(f *flow) {
@@ -191,7 +134,7 @@ func (w *Way) end(f *flow) {
 		delete(w.flows, f.key)
 	}
 	w.mu.Unlock()
-	f.sock.Close()
+	f.Close()
 }
 
 // answer sends a datagram to the container, from whom it asked.

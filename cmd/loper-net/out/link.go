@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"os"
+	"runtime"
 	"sync/atomic"
 	"syscall"
 
@@ -39,6 +40,7 @@ type link struct {
 	raw syscall.RawConn
 	fd  int
 
+	acks       *acks
 	mtu        atomic.Uint32
 	dispatcher atomic.Pointer[stack.NetworkDispatcher]
 	ended      chan struct{}
@@ -50,6 +52,7 @@ func newLink(f *os.File, mtu uint32) (*link, error) {
 		return nil, err
 	}
 	l := &link{f: f, raw: raw, ended: make(chan struct{})}
+	l.acks = newAcks(l.write)
 	if err := raw.Control(func(fd uintptr) { l.fd = int(fd) }); err != nil {
 		return nil, err
 	}
@@ -68,10 +71,11 @@ func (l *link) run() error {
 			room = buffer.NewViewSize(buffer.MaxChunkSize)
 			parts = parts[:0].Append(head[:]).Append(room.AsSlice())
 		}
-		var n int
+		var n, tries int
 		var err error
 		over := l.raw.Read(func(fd uintptr) bool {
 			n, err = parts.Readv(int(fd))
+			tries++
 			return err != unix.EAGAIN && err != unix.EINTR
 		})
 		switch {
@@ -90,6 +94,9 @@ func (l *link) run() error {
 			room = nil
 		}
 		l.deliver(packet)
+		if tries > 1 && n <= little {
+			runtime.Gosched() // what is little goes on before it is asked whether there is more
+		}
 	}
 }
 
@@ -115,6 +122,9 @@ func (l *link) deliver(v *buffer.View) {
 // WritePackets implements stack.LinkWriter.
 func (l *link) WritePackets(list stack.PacketBufferList) (int, tcpip.Error) {
 	for i, p := range list.AsSlice() {
+		if l.acks.later(p) {
+			continue
+		}
 		if err := l.write(p); err != nil && !errors.Is(err, unix.ENOBUFS) && !errors.Is(err, unix.EIO) { // full, or the interface is down
 			return i, &tcpip.ErrAborted{}
 		}

@@ -140,7 +140,7 @@ func (w *Way) Close() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for _, f := range w.flows {
-		f.sock.Close()
+		f.Close()
 	}
 }
 

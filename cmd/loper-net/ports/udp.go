@@ -5,19 +5,11 @@ import (
 	"net/netip"
 	"os"
 	"sync"
-	"sync/atomic"
-	"time"
 
 	"loper.run/cmd/loper-net/inside"
 	"loper.run/cmd/loper-net/sock"
 
 	"golang.org/x/sys/unix"
-)
-
-// How long a flow lives after its last datagram.
-const (
-	unanswered = 30 * time.Second
-	answered   = 3 * time.Minute
 )
 
 // maxFlows limits the clients of a port at a time. A new one takes the place of one that was silent for long.
@@ -41,14 +33,9 @@ type datagrams struct {
 
 // flow is a client's socket in the namespace.
 type flow struct {
-	client  client
-	sock    *sock.Socket
-	used    atomic.Int64 // nanoseconds since 1970
-	replied atomic.Bool
+	*sock.Flow
+	client client
 }
-
-// room is for one datagram.
-var room = sync.Pool{New: func() any { return new([1<<16 - 1]byte) }}
 
 // serve carries datagrams until the socket is closed.
 func (d *datagrams) serve() {
@@ -71,8 +58,8 @@ func (d *datagrams) serve() {
 		c := client{from: sock.AddrPort(from)}
 		c.to, c.link = destination(control[:oob])
 		if f := d.flow(c); f != nil {
-			f.used.Store(time.Now().UnixNano())
-			_ = f.sock.Now(func(fd int) error { _, err := sock.Send(fd, data[:n]); return err })
+			f.Touch()
+			_ = f.Now(func(fd int) error { _, err := sock.Send(fd, data[:n]); return err })
 		}
 	}
 }
@@ -84,7 +71,7 @@ func (d *datagrams) flow(c client) *flow {
 		return f
 	}
 	if len(d.flows) >= maxFlows {
-		d.evict()
+		sock.Evict(d.flows)
 	}
 	if !d.entry.take() {
 		return nil
@@ -94,60 +81,16 @@ func (d *datagrams) flow(c client) *flow {
 		d.entry.drop()
 		return nil
 	}
-	f := &flow{client: c, sock: s}
-	f.used.Store(time.Now().UnixNano())
+	f := &flow{sock.NewFlow(s), c}
 	d.flows[c] = f
 	go d.answers(f)
 	return f
 }
 
-// evict ends the flow among some that was silent for longest.
-func (d *datagrams) evict() {
-	var oldest *flow
-	looked := 0
-	for _, f := range d.flows { // in no order
-		if oldest == nil || f.used.Load() < oldest.used.Load() {
-			oldest = f
-		}
-		if looked++; looked == 16 {
-			break
-		}
-	}
-	delete(d.flows, oldest.client)
-	oldest.sock.Close()
-}
-
 // answers carries what the container says, until it is silent for too long.
 func (d *datagrams) answers(f *flow) {
 	defer d.end(f)
-	for {
-		patience := unanswered
-		if f.replied.Load() {
-			patience = answered
-		}
-		wait := time.Until(time.Unix(0, f.used.Load()).Add(patience))
-		if wait <= 0 {
-			return
-		}
-		_ = f.sock.SetDeadline(time.Now().Add(wait))
-		err := f.sock.In(func(fd int) error {
-			data := room.Get().(*[1<<16 - 1]byte)
-			defer room.Put(data)
-			n, err := sock.Read(fd, data[:])
-			if err == nil {
-				d.answer(f.client, data[:n])
-			}
-			return err
-		})
-		switch {
-		case err == nil:
-			f.used.Store(time.Now().UnixNano())
-			f.replied.Store(true)
-		case errors.Is(err, os.ErrDeadlineExceeded) || err == unix.ECONNREFUSED: // nobody listens there yet
-		default:
-			return
-		}
-	}
+	f.Answers(f.Patience, func(data []byte) { d.answer(f.client, data) }, func(unix.Errno) {}) // nobody listens there yet
 }
 
 // answer sends to a client from the address that it spoke to.
@@ -163,7 +106,7 @@ func (d *datagrams) end(f *flow) {
 		delete(d.flows, f.client)
 	}
 	d.mu.Unlock()
-	f.sock.Close()
+	f.Close()
 	d.entry.drop()
 }
 
@@ -171,6 +114,6 @@ func (d *datagrams) close() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for _, f := range d.flows {
-		f.sock.Close()
+		f.Close()
 	}
 }
