@@ -140,6 +140,7 @@ func TestSignals(t *testing.T) {
 			b := newBox(t, "trap 'exit 9' TERM; echo ready; while :; do sleep 0.05; done").start()
 			eventually(t, "ready", func() bool { out, _ := logOf(t, b); return out != "" })
 			prepare(b)
+			time.Sleep(2 * deafAfter)
 			for _, sig := range []syscall.Signal{syscall.SIGHUP, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGPIPE} {
 				b.cmd.Signal(sig)
 			}

@@ -19,7 +19,7 @@ const (
 // timeout of the next wait, in milliseconds; -1 is for ever.
 func (s *server) timeout() int {
 	wait := s.ownTimeout()
-	for _, due := range []time.Time{s.namesDue(), s.heal.due} {
+	for _, due := range [...]time.Time{s.namesDue(), s.heal.due, s.deafDue()} {
 		if !due.IsZero() && (wait < 0 || milliseconds(due) < wait) {
 			wait = milliseconds(due)
 		}
@@ -27,7 +27,7 @@ func (s *server) timeout() int {
 	return wait
 }
 
-// ownTimeout is that of all but the resolver and the healer.
+// ownTimeout is that of all but the resolver, the healer and the signals.
 func (s *server) ownTimeout() int {
 	switch {
 	case !s.nudge.at.IsZero():
@@ -55,6 +55,10 @@ func (s *server) settle(busy bool) {
 			unix.IoctlSetWinsize(s.out.fd, unix.TIOCSWINSZ, &s.nudge.size)
 		}
 		s.nudge = nudge{}
+	}
+	if due := s.deafDue(); !due.IsZero() && !now.Before(due) {
+		s.growDeaf()
+		busy = true
 	}
 	if due := s.namesDue(); !due.IsZero() && !now.Before(due) {
 		s.resolver.Serve()

@@ -53,6 +53,7 @@ type server struct {
 
 	nudge  nudge
 	slim   bool // this is the program that replaced the one that started the container
+	deaf   bool // signals are caught
 	rested bool // memory was given back since the last event
 	ended  bool
 
@@ -100,7 +101,9 @@ func buffer() []byte {
 
 // serve is the rest of the monitor's life.
 func (s *server) serve() int {
-	catchSignals(s.pidfd)
+	if s.slim { // since it began they are ignored
+		s.growDeaf()
+	}
 	var err error
 	if s.epoll, err = unix.EpollCreate1(unix.EPOLL_CLOEXEC); err != nil {
 		return 1 // and the kernel kills the container

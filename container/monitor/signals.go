@@ -4,6 +4,7 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -26,6 +27,26 @@ func catchSignals(pidfd int) {
 			}
 		}
 	}()
+}
+
+// deafAfter is how old the container is before the monitor is deaf: catching
+// signals takes Go three threads more, which those that end at once need not
+// wait for. Until then a signal ends the monitor and with it the container, as
+// during its start.
+const deafAfter = 50 * time.Millisecond
+
+// deafDue is when signals are to be caught; zero: they are.
+func (s *server) deafDue() time.Time {
+	if s.deaf {
+		return time.Time{}
+	}
+	return s.started.Add(deafAfter)
+}
+
+// growDeaf catches signals from now on.
+func (s *server) growDeaf() {
+	s.deaf = true
+	catchSignals(s.pidfd)
 }
 
 // ignoreSignals is for the moment in which the monitor becomes another program:
