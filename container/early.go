@@ -14,7 +14,8 @@ import (
 
 // A monitor is a program that has to start before it can start a container. One
 // that is started early does so while its container is still being made: it
-// knows the directory, and waits to be told that it is ready.
+// knows the directory, and waits to be told that the files there tell all. Then it
+// prepares the start, and waits once more: until what they name is ready.
 
 // waiting is a monitor that waits. It ends by itself when we do.
 type waiting struct {
@@ -101,13 +102,20 @@ func (e *Engine) spawn(id string, o StartOptions) (_ *waiting, err error) {
 	return w, nil
 }
 
-// release tells the monitor that its container is ready, and hands it what it is
-// to hold of the user's networks, nil: nothing. It is not waited for any more;
-// its report comes on the socket.
-func (w *waiting) release(s *usernet.Space) error {
+// prepare tells the monitor to prepare its container's start, and hands it what
+// it is to hold of the user's networks, nil: nothing.
+func (w *waiting) prepare(s *usernet.Space) error { return w.tell(s) }
+
+// release tells the monitor that its container is ready. It is not waited for
+// any more; its report comes on the socket.
+func (w *waiting) release() error {
 	go syscall.Wait4(w.pid, nil, 0, nil) // in case we live longer than the container
+	return w.tell(nil)
+}
+
+func (w *waiting) tell(s *usernet.Space) error {
 	if err := s.Send(w.socket, []byte{1}); err != nil && !errors.Is(err, syscall.EPIPE) {
-		return fmt.Errorf("release the monitor: %w", err)
+		return fmt.Errorf("tell the monitor: %w", err)
 	}
 	return nil // one that is dead has no report
 }

@@ -20,10 +20,24 @@ const (
 	resolvFile   = "resolv.conf"
 )
 
-// writeEtc writes the files for /etc, owned by the container's root so that it
-// may change them. They lie in RunDir, which is usually memory, as every start
-// makes them anew. The sandbox is what the container has of networks, or nil.
-func (c *Container) writeEtc(f *facts, n *network.Sandbox) error {
+// makeEtc makes the files for /etc, still empty. They lie in RunDir, which is
+// usually memory, as every start makes them anew.
+func (c *Container) makeEtc() error {
+	for _, name := range []string{hostsFile, hostnameFile, resolvFile} {
+		if err := os.WriteFile(c.runFile(name), nil, 0o644); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// writeEtc writes the files for /etc when it is known what the container has of
+// networks. They are owned by the container's root so that it may change them.
+func (c *Container) writeEtc(f *facts, networks *claim) error {
+	n, err := networks.wait()
+	if err != nil {
+		return err
+	}
 	hosts, err := c.hosts(f, n)
 	if err != nil {
 		return err

@@ -19,11 +19,15 @@ func (e *Engine) useSpace() {
 }
 
 // enterSpace makes an ordinary user's namespaces for a container that may have
-// networks, or finds them; nil for others. It is let go of by leaveNetworks, or
-// by the monitor that it is handed to.
-func (c *Container) enterSpace(n *network.Sandbox) (*usernet.Space, error) {
+// networks, when it knows which, or finds them; nil for others. It is let go of by
+// leaveNetworks, or by the monitor that it is handed to.
+func (c *Container) enterSpace(networks *claim) (*usernet.Space, error) {
 	if !c.engine.Rootless || c.Settings.Network != "" {
 		return nil, nil
+	}
+	n, err := networks.wait()
+	if err != nil {
+		return nil, err
 	}
 	var needs usernet.Needs
 	if n != nil {

@@ -13,6 +13,7 @@ import (
 	"loper.run/container/logs"
 	"loper.run/container/monitor"
 	"loper.run/internal/atomicfile"
+	"loper.run/network/usernet"
 	"loper.run/runtime"
 	"loper.run/runtime/specjson"
 )
@@ -34,6 +35,9 @@ type StartOptions struct {
 	// Attach connects to the container before its program runs, so that none of
 	// its output is missed. Attach then gives that connection.
 	Attach bool
+	// Ready, when set, is called when nothing can go wrong here any more, just
+	// before the container is let run. It is not called if it runs already.
+	Ready func()
 }
 
 // Start starts the container's monitor, which runs the container, and returns
@@ -126,33 +130,44 @@ func (c *Container) start(o StartOptions) error {
 	if err := os.Remove(c.file(monitor.ExitFile)); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
 	}
-	sandbox, err := networks.wait()
-	if err != nil {
+	if err := c.makeEtc(); err != nil {
 		return err
 	}
-	space, err := c.enterSpace(sandbox)
+	space, err := c.enterSpace(networks)
 	if err != nil {
 		return err
 	}
 	defer space.HandedOver()
-	if err := c.writeEtc(f, sandbox); err != nil {
-		return err
-	}
 	w, err := c.engine.monitorFor(c, o)
 	if err != nil {
 		return err
 	}
 	defer w.socket.Close()
-	if c.attached = w.client; c.attached != nil && c.Settings.AutoRemove {
-		if err := c.attached.Removes(); err != nil {
-			w.abandon()
-			return err
-		}
-	}
-	if err := w.release(space); err != nil {
+	c.attached = w.client
+	if err := c.letRun(w, o, space, func() error { return c.writeEtc(f, networks) }); err != nil {
+		w.abandon()
 		return err
 	}
 	return c.await(w.socket)
+}
+
+// letRun has the monitor prepare the start while the rest is done here.
+func (c *Container) letRun(w *waiting, o StartOptions, space *usernet.Space, rest func() error) error {
+	if w.client != nil && c.Settings.AutoRemove {
+		if err := w.client.Removes(); err != nil {
+			return err
+		}
+	}
+	if err := w.prepare(space); err != nil {
+		return err
+	}
+	if err := rest(); err != nil {
+		return err
+	}
+	if o.Ready != nil {
+		o.Ready()
+	}
+	return w.release()
 }
 
 // maxReport bounds what a monitor says.

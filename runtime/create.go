@@ -58,8 +58,9 @@ type Options struct {
 	Notify bool
 	// Trace, when set, is told what is done, a line each.
 	Trace func(string)
-	// Before, when set, is called just before the new process is made.
-	Before func()
+	// Before, when set, is called just before the new process is made, which its
+	// error keeps from being made.
+	Before func() error
 	// Config is the text of config.json, kept for exec when the bundle may
 	// change; nil: the bundle's file is read again.
 	Config []byte

@@ -104,7 +104,9 @@ func create(o Options, gate bool) (_ *Container, err error) {
 	s.container.warnings = s.compiled.Warnings
 	traceProgram(o.Trace, s.compiled.Program)
 	if o.Before != nil {
-		o.Before()
+		if err := o.Before(); err != nil {
+			return nil, err
+		}
 	}
 	if err := s.launch(); err != nil {
 		return nil, s.explain(err)

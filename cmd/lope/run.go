@@ -54,7 +54,10 @@ func (r *running) run(g *global, args []string) error {
 	var orphans *orphans
 	if !r.detach {
 		tty.listen()
-		o.Before = tty.listening
+		o.Before = func() error {
+			tty.listening()
+			return nil
+		}
 		if !r.noSubreaper {
 			orphans = adoptOrphans(o.Spec)
 		}

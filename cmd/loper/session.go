@@ -32,8 +32,8 @@ func (s *session) start(ctx context.Context, ctr *container.Container) error {
 	if err != nil {
 		return err
 	}
-	signals := s.catch(ctr)
-	if err := ctr.Start(container.StartOptions{Attach: true}); err != nil {
+	signals := s.signals(ctr)
+	if err := ctr.Start(container.StartOptions{Attach: true, Ready: signals.hold}); err != nil {
 		return notStarted(err)
 	}
 	client, err := ctr.Attach()
@@ -70,8 +70,7 @@ func (s *session) attach(ctx context.Context, ctr *container.Container) error {
 		return err
 	}
 	defer client.Close()
-	signals := s.catch(ctr)
-	signals.forward(ctr)
+	s.signals(ctr).forward(ctr)
 	code, err := s.stream(ctx, ctr, client, streams)
 	if err != nil {
 		return err

@@ -20,15 +20,20 @@ var proxied = [...]os.Signal{
 // one leaves them to do here what they usually do.
 type signals chan os.Signal
 
-// catch begins to hold signals, if the session passes them on. Those that come
-// before the container runs wait for it.
-func (s *session) catch(ctr *container.Container) signals {
+// signals are those of the session, if it passes them on.
+func (s *session) signals(ctr *container.Container) signals {
 	if !s.sigProxy || ctr.Settings.Terminal {
 		return nil
 	}
-	ch := make(signals, 64)
-	signal.Notify(ch, proxied[:]...)
-	return ch
+	return make(signals, 64)
+}
+
+// hold begins to hold signals: those that come before the container runs wait
+// for it. It may be called again.
+func (ch signals) hold() {
+	if ch != nil {
+		signal.Notify(ch, proxied[:]...)
+	}
 }
 
 // forward passes the signals on for as long as this process lives, which is no
@@ -37,6 +42,7 @@ func (ch signals) forward(ctr *container.Container) {
 	if ch == nil {
 		return
 	}
+	ch.hold()
 	go func() {
 		for sig := range ch {
 			// A container that has just ended needs no signal.

@@ -41,14 +41,12 @@ func realEngine() engine {
 		run: func(dir string, c *Config, s *stdio, names *dns.Descriptors, g *guard) (_ int, err error) {
 			o := runtime.Options{
 				Root: c.RuntimeRoot, ID: c.ID, Bundle: dir, Spec: spec, Overlay: c.Overlay,
-				Stdin: s.in, Stdout: s.out, Stderr: s.err, ConsoleSocket: s.console,
+				Stdin: s.in, Stdout: s.out, Stderr: s.err, ConsoleSocket: s.console, Before: ready,
 			}
 			if c.space != nil {
 				o.UserParent = c.space.User
 			}
-			if o.Network, err = connect(c, names, g); err != nil {
-				return 0, err
-			}
+			o.Network = connect(c, names, g)
 			if ctr, err = runtime.Run(o); err != nil {
 				return 0, err
 			}

@@ -2,6 +2,7 @@ package monitor
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -15,8 +16,8 @@ import (
 )
 
 // reportFd is the socket to the engine that starts the monitor. A byte comes
-// from there when the container is ready to be started; see Failure for what
-// goes back.
+// from there when the container's files tell how to start it, and another when
+// all that they name is ready; see Failure for what goes back.
 const reportFd = 3
 
 // clientFd is the first client's connection, when Config.Attached.
@@ -39,7 +40,7 @@ func run(dir string, e engine) int {
 		return s.serve()
 	}
 	// The byte stays until it is sure that protect does not start us anew.
-	if !released() {
+	if !configured() {
 		return 0
 	}
 	err := e.protect(dir)
@@ -60,12 +61,23 @@ func run(dir string, e engine) int {
 	return s.serve()
 }
 
-// released waits until the engine says that the container is ready to be
-// started, and reports whether it is: the engine may have given it up. Its byte
-// and what comes with it are left for later.
-func released() bool {
+// configured waits until the engine has said how the container is started, and
+// reports whether it has: it may have given it up. Its byte and what comes with
+// it are left for later.
+func configured() bool { return hears(unix.MSG_PEEK) }
+
+// ready waits until everything is there that the container needs.
+func ready() error {
+	if !hears(0) {
+		return errors.New("the start was given up")
+	}
+	return nil
+}
+
+// hears reports whether the engine sends a byte, and does not end before.
+func hears(flags int) bool {
 	for {
-		n, _, err := unix.Recvfrom(reportFd, make([]byte, 1), unix.MSG_PEEK)
+		n, _, err := unix.Recvfrom(reportFd, make([]byte, 1), flags)
 		if err != unix.EINTR {
 			return err == nil && n == 1
 		}

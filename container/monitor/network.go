@@ -1,7 +1,6 @@
 package monitor
 
 import (
-	"errors"
 	"os"
 
 	"loper.run/network"
@@ -17,20 +16,17 @@ func (n *Networks) store() *network.Store {
 
 // connect is what gives the container its networks while it starts, and where it
 // asks for names; nil when it has none.
-func connect(c *Config, names *dns.Descriptors, g *guard) (func(namespace *os.File) error, error) {
+func connect(c *Config, names *dns.Descriptors, g *guard) func(namespace *os.File) error {
 	if c.Networks == nil {
-		return nil, nil
-	}
-	n, err := network.ReadSandbox(c.RunDir)
-	if errors.Is(err, os.ErrNotExist) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, err
+		return nil
 	}
 	store := c.Networks.store()
-	return func(namespace *os.File) (err error) {
-		if err = g.prepare(n, namespace); err == nil && n.Guarded != 0 {
+	return func(namespace *os.File) error {
+		n, err := network.ReadSandbox(c.RunDir)
+		if err == nil {
+			err = g.prepare(n, namespace)
+		}
+		if err == nil && n.Guarded != 0 {
 			err = n.Write(c.RunDir)
 		}
 		if err == nil {
@@ -43,7 +39,7 @@ func connect(c *Config, names *dns.Descriptors, g *guard) (func(namespace *os.Fi
 			err = usernet.Publish(c.space.Carrier, n)
 		}
 		return err
-	}, nil
+	}
 }
 
 // leave gives up what the container had of networks. After an error the next

@@ -79,6 +79,9 @@ func standIn() engine {
 				attr.Files = []uintptr{slave.Fd(), slave.Fd(), slave.Fd()}
 				attr.Sys.Setctty = true
 			}
+			if err := ready(); err != nil {
+				return 0, err
+			}
 			pid, err := syscall.ForkExec(argv[0], argv, attr)
 			if err != nil {
 				return 0, fmt.Errorf("execute %s: %w", argv[0], err)
@@ -169,7 +172,7 @@ func (b *box) launch() {
 	}
 	r, w := os.NewFile(uintptr(pair[0]), "report"), os.NewFile(uintptr(pair[1]), "monitor")
 	unix.SetNonblock(pair[1], false)
-	if _, err := r.Write([]byte{1}); err != nil {
+	if _, err := r.Write([]byte{1, 1}); err != nil {
 		b.t.Fatal(err)
 	}
 	null, _ := os.OpenFile("/dev/null", os.O_RDWR, 0)
