@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"strconv"
 	"time"
+
+	"loper.run/container/monitor"
 )
 
 // RemoveOptions is how to remove a container.
@@ -35,6 +37,10 @@ func (c *Container) Remove(o RemoveOptions) error {
 }
 
 func (c *Container) removeLocked(o RemoveOptions) error {
+	// Of one that has said how it ended, the monitor may still be about to go.
+	if _, err := os.Lstat(c.file(monitor.ExitFile)); err == nil {
+		return c.beginRemoval(o.Volumes)
+	}
 	st, err := c.status(true)
 	if err != nil && !o.Force {
 		return err
@@ -48,12 +54,6 @@ func (c *Container) removeLocked(o RemoveOptions) error {
 		if err := c.kill(ctx); err != nil {
 			return fmt.Errorf("kill container %s: %w", c.Name, err)
 		}
-	}
-	// A monitor that has put the end on record may still be about to go.
-	ctx, cancel := context.WithTimeoutCause(context.Background(), killTime, errors.New("its monitor does not end"))
-	defer cancel()
-	if err := c.waitMonitor(ctx); err != nil {
-		return fmt.Errorf("remove container %s: %w", c.Name, err)
 	}
 	return c.beginRemoval(o.Volumes)
 }
@@ -73,39 +73,53 @@ func (c *Container) beginRemoval(volumes bool) error {
 }
 
 // finishRemoval removes a locked container whose record says that it is being
-// removed. The record goes after what it describes, and the claims after it,
-// so that wherever this is killed the next command knows what is left to do.
+// removed, and that has ended. The record goes after what it describes, and the
+// claims after it, so that wherever this is killed the next command knows what is
+// left to do.
 func (c *Container) finishRemoval() error {
-	if err := c.cleanRuntime(); err != nil {
-		return err
-	}
 	if c.RemoveVolumes {
 		if err := c.removeAnonymous(); err != nil {
 			return err
 		}
 	}
-	entries, err := os.ReadDir(c.Dir())
-	if errors.Is(err, os.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
+	if err := c.removeFiles(); err != nil {
 		return err
 	}
-	if c.engine.Rootless {
-		// The kernel makes it without any permission, which would stop us.
-		os.Chmod(c.file(filepath.Join(workDir, "work")), 0o700)
+	// The monitor has cleaned up after the container meanwhile.
+	ctx, cancel := context.WithTimeoutCause(context.Background(), killTime, errors.New("its monitor does not end"))
+	defer cancel()
+	if err := c.waitMonitor(ctx); err != nil {
+		return fmt.Errorf("remove container %s: %w", c.Name, err)
 	}
-	for _, entry := range entries {
-		if entry.Name() != removingFile && entry.Name() != removingVolumesFile {
-			if err := c.engine.removeTree(c.file(entry.Name())); err != nil {
-				return err
-			}
-		}
+	if err := c.cleanRuntime(); err != nil {
+		return err
 	}
 	if err := c.engine.removeTree(c.Dir()); err != nil {
 		return err
 	}
 	return c.engine.freeClaims(c)
+}
+
+// removeFiles removes what is in the container's directory, but the record.
+func (c *Container) removeFiles() error {
+	if c.engine.Rootless {
+		// The kernel makes it without any permission, which would stop us.
+		os.Chmod(c.file(filepath.Join(workDir, "work")), 0o700)
+	}
+	entries, err := os.ReadDir(c.Dir())
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	var names []string
+	for _, entry := range entries {
+		if entry.Name() != removingFile && entry.Name() != removingVolumesFile {
+			names = append(names, entry.Name())
+		}
+	}
+	if len(names) == 0 {
+		return nil
+	}
+	return c.engine.removeFrom(c.Dir(), names...)
 }
 
 // freeClaims gives up the container's name and range of ids.

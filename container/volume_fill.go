@@ -87,10 +87,10 @@ func Workers() {
 		return fillFrom(args[1:], args[0], os.NewFile(3, "volume"))
 	})
 	userns.Register(removeWorker, func(args []string) error {
-		if len(args) != 1 {
-			return errors.New("want a name")
+		if len(args) == 0 {
+			return errors.New("want names")
 		}
-		return removeAt(os.NewFile(3, "parent"), args[0])
+		return removeAt(os.NewFile(3, "parent"), args...)
 	})
 }
 
