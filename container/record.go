@@ -11,6 +11,7 @@ import (
 
 	"loper.run/container/attach"
 	"loper.run/internal/atomicfile"
+	"loper.run/internal/quickjson"
 )
 
 const (
@@ -25,8 +26,13 @@ const (
 	unfinishedFile = "unfinished"
 )
 
+//go:generate go tool easyjson -no_std_marshalers -output_filename zjson.go record.go
+//go:generate sed -i -e "/^\teasyjson \"/d" -e "/_ easyjson.Marshaler/d" zjson.go
+
 // Record is container.json: what was asked and what was given. It changes only
 // when the container is renamed or removed.
+//
+//easyjson:json
 type Record struct {
 	ID        string    `json:"id"`
 	Name      string    `json:"name"`
@@ -80,7 +86,11 @@ func (c *Container) durability() atomicfile.Durability {
 }
 
 func (c *Container) save() error {
-	return atomicfile.WriteJSON(c.file(recordFile), &c.Record, 0o600, c.durability())
+	data, err := quickjson.Encode(&c.Record)
+	if err != nil {
+		return err
+	}
+	return atomicfile.Write(c.file(recordFile), append(data, '\n'), 0o600, c.durability())
 }
 
 // read loads the record of a container; ErrNotFound when there is none.
@@ -102,7 +112,7 @@ func (e *Engine) read(id string) (*Container, error) {
 	if err != nil {
 		return nil, err
 	}
-	err = json.Unmarshal(data, &c.Record)
+	err = quickjson.Decode(data, &c.Record)
 	if err == nil && c.ID != id {
 		err = fmt.Errorf("it is of container %q", c.ID)
 	}

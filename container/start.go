@@ -13,6 +13,7 @@ import (
 	"loper.run/container/logs"
 	"loper.run/container/monitor"
 	"loper.run/internal/atomicfile"
+	"loper.run/internal/quickjson"
 	"loper.run/network/usernet"
 	"loper.run/runtime"
 	"loper.run/runtime/specjson"
@@ -124,7 +125,10 @@ func (c *Container) start(o StartOptions) error {
 	if err := os.WriteFile(c.file(configFile), text, 0o600); err != nil {
 		return err
 	}
-	if err := atomicfile.WriteJSON(c.file(monitor.ConfigFile), config, 0o600, c.durability()); err != nil {
+	if text, err = quickjson.Encode(config); err != nil {
+		return err
+	}
+	if err := atomicfile.Write(c.file(monitor.ConfigFile), text, 0o600, c.durability()); err != nil {
 		return err
 	}
 	if err := os.Remove(c.file(monitor.ExitFile)); err != nil && !errors.Is(err, os.ErrNotExist) {

@@ -1,13 +1,14 @@
 package network
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"loper.run/internal/quickjson"
 )
 
 // The directories and files of what containers have taken of a network.
@@ -18,6 +19,8 @@ const (
 )
 
 // Member is endpoint/CONTAINER: a container's place in a network.
+//
+//easyjson:json
 type Member struct {
 	Container string   `json:"container"` // its id
 	Name      string   `json:"name"`      // of the container
@@ -43,7 +46,7 @@ func (s *Store) Member(networkID, container string) (*Member, error) {
 		return nil, fmt.Errorf("%s: %w", path, os.ErrNotExist)
 	}
 	m := new(Member)
-	if err := json.Unmarshal(data, m); err != nil {
+	if err := quickjson.Decode(data, m); err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	return m, nil
@@ -98,7 +101,7 @@ func drafts(dir, container string) (names, endpoint string) {
 // write makes a member, which was only claims until now, be seen. There is one
 // writer for a container, and Release knows the draft.
 func (m *Member) write(dir string) error {
-	data, err := json.Marshal(m)
+	data, err := quickjson.Encode(m)
 	if err != nil {
 		return err
 	}

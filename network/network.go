@@ -26,6 +26,9 @@ import (
 	"time"
 )
 
+//go:generate go tool easyjson -no_std_marshalers -output_filename zjson.go .
+//go:generate sed -i -e "/^\teasyjson \"/d" -e "/_ easyjson.Marshaler/d" zjson.go
+
 // The drivers.
 const (
 	Bridge  = "bridge"  // a segment of the engine's own, behind the host
@@ -35,6 +38,8 @@ const (
 
 // Network is network.json: what was asked for, and what was chosen for it. It
 // does not change as long as the network exists.
+//
+//easyjson:json
 type Network struct {
 	Name    string            `json:"name"`
 	ID      string            `json:"id"` // 64 hexadecimal digits

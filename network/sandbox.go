@@ -8,6 +8,8 @@ import "net/netip"
 const SandboxFile = "network.json"
 
 // Sandbox is network.json of a running container.
+//
+//easyjson:json
 type Sandbox struct {
 	Container string     `json:"container"` // its id
 	Name      string     `json:"name"`

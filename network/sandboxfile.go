@@ -1,13 +1,13 @@
 package network
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
 
 	"loper.run/internal/atomicfile"
+	"loper.run/internal/quickjson"
 )
 
 // maxSandbox bounds a network.json. A thousand published ports take 100 KiB.
@@ -26,7 +26,7 @@ func ReadSandbox(runDir string) (*Sandbox, error) {
 		return nil, err
 	}
 	s := new(Sandbox)
-	if err := json.Unmarshal(data, s); err != nil {
+	if err := quickjson.Decode(data, s); err != nil {
 		return nil, fmt.Errorf("read %s: %w", f.Name(), err)
 	}
 	return s, nil
@@ -34,5 +34,9 @@ func ReadSandbox(runDir string) (*Sandbox, error) {
 
 // Write writes network.json into a container's run directory, for all to see at once.
 func (s *Sandbox) Write(runDir string) error {
-	return atomicfile.WriteJSON(filepath.Join(runDir, SandboxFile), s, 0o600, atomicfile.Volatile)
+	data, err := quickjson.Encode(s)
+	if err != nil {
+		return err
+	}
+	return atomicfile.Write(filepath.Join(runDir, SandboxFile), data, 0o600, atomicfile.Volatile)
 }

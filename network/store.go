@@ -1,7 +1,6 @@
 package network
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -13,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"loper.run/internal/flock"
+	"loper.run/internal/quickjson"
 )
 
 // The errors a caller may want to tell apart with errors.Is.
@@ -110,7 +110,7 @@ func (s *Store) read(name string) (*Network, error) {
 		return nil, err
 	}
 	n := new(Network)
-	if err := json.Unmarshal(data, n); err != nil {
+	if err := quickjson.Decode(data, n); err != nil {
 		return nil, fmt.Errorf("network %s: %w: %s: %w", name, ErrDamaged, networkFile, err)
 	}
 	if n.Name != name || !isID(n.ID) {

@@ -16,6 +16,9 @@ import (
 	"loper.run/runtime"
 )
 
+//go:generate go tool easyjson -no_std_marshalers -output_filename zjson.go config.go
+//go:generate sed -i -e "/^\teasyjson \"/d" -e "/_ easyjson.Marshaler/d" zjson.go
+
 // The files of a container that the monitor reads and writes.
 const (
 	ConfigFile = "monitor.json" // in the container's directory: Config
@@ -26,6 +29,8 @@ const (
 )
 
 // Config is monitor.json, written by the engine before it starts a monitor.
+//
+//easyjson:json
 type Config struct {
 	ID          string           `json:"id"`
 	RunDir      string           `json:"runDir"`

@@ -1,7 +1,6 @@
 package monitor
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -13,6 +12,7 @@ import (
 	"loper.run/internal/atomicfile"
 	"loper.run/internal/flock"
 	"loper.run/internal/proc"
+	"loper.run/internal/quickjson"
 )
 
 // configure opens and reads monitor.json. The file stays open, so that the end
@@ -39,7 +39,7 @@ func (s *server) configure() (*Config, error) {
 		data = append(data, buf[:n]...)
 	}
 	c := &Config{space: s.given}
-	if err := json.Unmarshal(data, c); err != nil {
+	if err := quickjson.Decode(data, c); err != nil {
 		return nil, fmt.Errorf("read %s: %w", path, err)
 	}
 	if c.ID == "" || !filepath.IsAbs(c.RunDir) || !filepath.IsAbs(c.RuntimeRoot) {

@@ -1,13 +1,12 @@
-// Package specjson reads and writes config.json by generated code. The first
-// decode of the specification's types with encoding/json builds tables for all
-// of them, which takes about as long as everything else that happens before a
-// container's first system call.
+// Package specjson reads and writes config.json by generated code. For the
+// specification's types encoding/json would take about as long as everything else
+// that happens before a container's first system call.
 package specjson
 
 import (
-	"github.com/mailru/easyjson/jlexer"
-	"github.com/mailru/easyjson/jwriter"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
+
+	"loper.run/internal/quickjson"
 )
 
 // The generated file mentions easyjson's root package only to use it; that one
@@ -35,10 +34,7 @@ type config struct {
 // error gives an offset only; encoding/json explains mistakes better.
 func Decode(data []byte) (*specs.Spec, error) {
 	var c config
-	l := jlexer.Lexer{Data: data}
-	c.UnmarshalEasyJSON(&l)
-	l.Consumed()
-	if err := l.Error(); err != nil {
+	if err := quickjson.Decode(data, &c); err != nil {
 		return nil, err
 	}
 	return &specs.Spec{
@@ -53,7 +49,5 @@ func Encode(s *specs.Spec) ([]byte, error) {
 		Version: s.Version, Process: s.Process, Root: s.Root, Hostname: s.Hostname, Domainname: s.Domainname,
 		Mounts: s.Mounts, Hooks: s.Hooks, Annotations: s.Annotations, Linux: s.Linux,
 	}
-	var w jwriter.Writer
-	c.MarshalEasyJSON(&w)
-	return w.BuildBytes()
+	return quickjson.Encode(c)
 }

@@ -22,7 +22,7 @@ var direct = map[string]string{
 	"github.com/moby/sys/signal":             "names of signals as Docker's command line has them",
 	"github.com/moby/sys/user":               "passwd, group and subuid files parsed",
 	"github.com/opencontainers/runtime-spec": "config.json's types",
-	"github.com/mailru/easyjson":             "config.json's generated decoder: encoding/json takes a millisecond for the first one",
+	"github.com/mailru/easyjson":             "the generated code for config.json and the engine's own files: encoding/json takes a millisecond for the first one",
 	"github.com/pelletier/go-toml/v2":        "configuration files; nothing at init",
 	"github.com/spf13/cobra":                 "commands, flags, completions and manual pages from one description",
 	"github.com/spf13/pflag":                 "flags as Docker's command line has them",
