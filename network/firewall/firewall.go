@@ -142,22 +142,16 @@ func (f *Firewall) Attach(sb *network.Sandbox) error {
 }
 
 func (s *session) attach(sb *network.Sandbox) error {
-	made, err := s.made()
-	if err != nil {
-		return err
-	}
-	if !made {
-		return s.rebuild(sb)
-	}
 	var b nft.Batch
 	s.guard.add(&b, sb)
 	for _, h := range s.halves {
+		b.FlushChain(h.made()) // it is empty, and there as long as the table is as we make it
 		h.addNetworks(&b, sb)
 		h.addPorts(&b, sb)
 	}
-	err = s.conn.Commit(&b)
+	err := s.conn.Commit(&b)
 	switch {
-	case errors.Is(err, unix.ENOENT): // flushed since it was looked for
+	case errors.Is(err, unix.ENOENT):
 		return s.rebuild(sb)
 	case errors.Is(err, unix.EEXIST), errors.Is(err, unix.EBUSY):
 		// Something of a container or network that is gone, whose end nobody

@@ -14,9 +14,11 @@ import (
 )
 
 // Connect gives a container that is being started its interfaces, in its
-// network namespace. Rules is called when the host has its ends of them, and
-// works while the container gets addresses. After an error there is nothing of
-// the interfaces.
+// network namespace. Rules is called when they are there. After an error there is
+// nothing of the interfaces.
+//
+// All of it is done by one thread: it takes no longer than the container's mounts,
+// beside which it is done, and more threads would only be in their way.
 func Connect(s *network.Sandbox, ns *os.File, rules func() error) error {
 	return connect(s, s.Endpoints, ns, rules)
 }
@@ -31,14 +33,11 @@ func connect(s *network.Sandbox, list []network.Endpoint, ns *os.File, rules fun
 		return rules()
 	}
 	w, err := begin(s, list, ns)
+	defer w.end()
 	if err != nil {
 		return err
 	}
-	defer w.end()
 	if err := w.networks(); err != nil {
-		return err
-	}
-	if err := w.join(); err != nil { // before there is an interface for its settings
 		return err
 	}
 	defer func() {
@@ -49,13 +48,13 @@ func connect(s *network.Sandbox, list []network.Endpoint, ns *os.File, rules fun
 	if err := w.interfaces(); err != nil {
 		return err
 	}
-	ruled := make(chan error, 1)
-	go func() { ruled <- rules() }()
-	err = w.addresses()
-	if err == nil {
-		err = w.rates()
+	if err := w.addresses(); err != nil {
+		return err
 	}
-	return errors.Join(err, <-ruled)
+	if err := w.rates(); err != nil {
+		return err
+	}
+	return rules()
 }
 
 // work is one call of Connect or Disconnect.
@@ -64,8 +63,7 @@ type work struct {
 	places  []place
 	ns      *os.File      // the container's
 	host    *netlink.Conn // speaks about the host
-	inside  *netlink.Conn // about the container; after join
-	joining chan joined
+	inside  *netlink.Conn // about the container
 }
 
 // place is an endpoint, and what is found out about it.
@@ -77,49 +75,24 @@ type place struct {
 	outer  int32        // of the host's end
 }
 
-type joined struct {
-	conn *netlink.Conn
-	err  error
-}
-
-// begin opens both sides at the same time; the container's is ready after join.
-func begin(s *network.Sandbox, list []network.Endpoint, ns *os.File) (*work, error) {
-	w := &work{sandbox: s, ns: ns, places: make([]place, len(list)), joining: make(chan joined, 1)}
+// begin opens both sides. It is ended after an error too.
+func begin(s *network.Sandbox, list []network.Endpoint, ns *os.File) (w *work, err error) {
+	w = &work{sandbox: s, ns: ns, places: make([]place, len(list))}
 	for i := range list {
-		p := place{Endpoint: &list[i]}
-		var err error
+		p := &w.places[i]
+		p.Endpoint = &list[i]
 		if p.mac, err = parseMAC(p.MAC); err != nil {
-			return nil, err
+			return w, err
 		}
-		w.places[i] = p
 	}
-	go func() {
-		c, err := enter(ns)
-		w.joining <- joined{c, err}
-	}()
-	var err error
 	if w.host, err = openHost(); err != nil {
-		w.end()
-		return nil, err
+		return w, err
 	}
-	return w, nil
-}
-
-// join waits for the container's side.
-func (w *work) join() error {
-	if w.inside != nil {
-		return nil
-	}
-	j := <-w.joining
-	w.joining = nil
-	w.inside = j.conn
-	return j.err
+	w.inside, err = enter(ns) // before there is an interface for its settings
+	return w, err
 }
 
 func (w *work) end() {
-	if w.joining != nil {
-		_ = w.join()
-	}
 	for _, c := range []*netlink.Conn{w.host, w.inside} {
 		if c != nil {
 			c.Close()
