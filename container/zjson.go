@@ -2863,6 +2863,12 @@ func easyjson37f6e425DecodeLoperRunNetwork(in *jlexer.Lexer, out *network.Reques
 			} else {
 				out.Interface = string(in.String())
 			}
+		case "priority":
+			if in.IsNull() {
+				in.Skip()
+			} else {
+				out.Priority = int(in.Int())
+			}
 		default:
 			in.SkipRecursive()
 		}
@@ -2915,6 +2921,11 @@ func easyjson37f6e425EncodeLoperRunNetwork(out *jwriter.Writer, in network.Reque
 		const prefix string = ",\"interface\":"
 		out.RawString(prefix)
 		out.String(string(in.Interface))
+	}
+	if in.Priority != 0 {
+		const prefix string = ",\"priority\":"
+		out.RawString(prefix)
+		out.Int(int(in.Priority))
 	}
 	out.RawByte('}')
 }

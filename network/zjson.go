@@ -651,6 +651,12 @@ func easyjson37f6e425DecodeLoperRunNetwork1(in *jlexer.Lexer, out *Endpoint) {
 			} else {
 				out.Metric = uint32(in.Uint32())
 			}
+		case "priority":
+			if in.IsNull() {
+				in.Skip()
+			} else {
+				out.Priority = int(in.Int())
+			}
 		case "routes":
 			if in.IsNull() {
 				in.Skip()
@@ -852,6 +858,11 @@ func easyjson37f6e425EncodeLoperRunNetwork1(out *jwriter.Writer, in Endpoint) {
 		const prefix string = ",\"metric\":"
 		out.RawString(prefix)
 		out.Uint32(uint32(in.Metric))
+	}
+	if in.Priority != 0 {
+		const prefix string = ",\"priority\":"
+		out.RawString(prefix)
+		out.Int(int(in.Priority))
 	}
 	if len(in.Routes) != 0 {
 		const prefix string = ",\"routes\":"
