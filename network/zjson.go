@@ -179,6 +179,12 @@ func easyjson37f6e425DecodeLoperRunNetwork(in *jlexer.Lexer, out *Sandbox) {
 			} else {
 				out.EgressLog = bool(in.Bool())
 			}
+		case "guarded":
+			if in.IsNull() {
+				in.Skip()
+			} else {
+				out.Guarded = uint64(in.Uint64())
+			}
 		case "rateIn":
 			if in.IsNull() {
 				in.Skip()
@@ -296,6 +302,11 @@ func easyjson37f6e425EncodeLoperRunNetwork(out *jwriter.Writer, in Sandbox) {
 		const prefix string = ",\"egressLog\":"
 		out.RawString(prefix)
 		out.Bool(bool(in.EgressLog))
+	}
+	if in.Guarded != 0 {
+		const prefix string = ",\"guarded\":"
+		out.RawString(prefix)
+		out.Uint64(uint64(in.Guarded))
 	}
 	if in.RateIn != 0 {
 		const prefix string = ",\"rateIn\":"
