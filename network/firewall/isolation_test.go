@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"sync"
 	"testing"
 	"time"
 
@@ -50,6 +51,7 @@ func testIsolation(w *world) {
 	gateway := func(b *box) end { return end{b.Endpoints[0].Gateways[0].String(), b.Endpoints[0].Gateways[1].String()} }
 	host, outside := end{host4, host6}, end{outside4, outside6}
 	const no = ""
+	var all sync.WaitGroup
 	for _, test := range []struct {
 		what string
 		from *env.Netns
@@ -96,9 +98,10 @@ func testIsolation(w *world) {
 			if test.name != no {
 				want = test.name + " " + family.sees
 			}
-			w.expect(test.what, test.from, "tcp", family.to, test.port, want)
+			all.Go(func() { w.expect(test.what, test.from, "tcp", family.to, test.port, want) })
 		}
 	}
+	all.Wait()
 	if w.Failed() {
 		w.Log(w.nft("list", "ruleset"))
 	}

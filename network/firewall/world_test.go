@@ -201,14 +201,20 @@ func (a answer) Write(b []byte) (int, error) { return a.WriteTo(b, a.to) }
 // ask asks a server; "" is no answer.
 func (w *world) ask(from *env.Netns, protocol, address string, port int) string {
 	w.Helper()
+	return w.askFor(300*time.Millisecond, from, protocol, address, port)
+}
+
+// askFor is ask with another patience.
+func (w *world) askFor(patience time.Duration, from *env.Netns, protocol, address string, port int) string {
+	w.Helper()
 	var got []byte
 	from.Do(func() {
-		c, err := net.DialTimeout(protocol, net.JoinHostPort(address, fmt.Sprint(port)), 300*time.Millisecond)
+		c, err := net.DialTimeout(protocol, net.JoinHostPort(address, fmt.Sprint(port)), patience)
 		if err != nil {
 			return
 		}
 		defer c.Close()
-		c.SetDeadline(time.Now().Add(300 * time.Millisecond))
+		c.SetDeadline(time.Now().Add(patience))
 		if protocol == "udp" {
 			c.Write([]byte("?"))
 			buffer := make([]byte, 100)
@@ -221,10 +227,15 @@ func (w *world) ask(from *env.Netns, protocol, address string, port int) string 
 	return string(got)
 }
 
-// expect asks, and wants this answer.
+// expect asks, and wants this answer. An answer may be late, but is the one to
+// the first packet: TCP sends it again after a second.
 func (w *world) expect(what string, from *env.Netns, protocol, address string, port int, want string) {
 	w.Helper()
-	if got := w.ask(from, protocol, address, port); got != want {
+	patience := 900 * time.Millisecond
+	if want == "" {
+		patience /= 3
+	}
+	if got := w.askFor(patience, from, protocol, address, port); got != want {
 		w.Errorf("%s: %s to %s port %d: %q, not %q", what, protocol, address, port, got, want)
 	}
 }

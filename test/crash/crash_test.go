@@ -32,7 +32,7 @@ func TestMain(m *testing.M) {
 	if os.Getenv(writerEnv) != "" {
 		writer(os.Args[1])
 	}
-	os.Exit(func() int {
+	os.Exit(env.Reaped(func() int {
 		if programs = os.Getenv("LOPER_PROGRAMS"); programs == "" {
 			dir, err := os.MkdirTemp("", "loper-crash-")
 			if err != nil {
@@ -46,7 +46,7 @@ func TestMain(m *testing.M) {
 			programs = dir
 		}
 		return m.Run()
-	}())
+	}))
 }
 
 // operation is a command that changes the store, and what comes before it.

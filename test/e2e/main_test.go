@@ -26,7 +26,7 @@ var states string
 
 var stopRegistries []func()
 
-func TestMain(m *testing.M) { os.Exit(testMain(m)) }
+func TestMain(m *testing.M) { os.Exit(env.Reaped(func() int { return testMain(m) })) }
 
 func testMain(m *testing.M) int {
 	dir, err := os.MkdirTemp("", "loper-e2e-")

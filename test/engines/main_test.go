@@ -19,7 +19,7 @@ import (
 // lope is the runtime under test, workshop where the engines of this run have their directories.
 var lope, workshop string
 
-func TestMain(m *testing.M) { os.Exit(testMain(m)) }
+func TestMain(m *testing.M) { os.Exit(env.Reaped(func() int { return testMain(m) })) }
 
 func testMain(m *testing.M) int {
 	if os.Geteuid() != 0 {

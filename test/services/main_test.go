@@ -17,7 +17,7 @@ import (
 
 var loper string
 
-func TestMain(m *testing.M) { os.Exit(testMain(m)) }
+func TestMain(m *testing.M) { os.Exit(env.Reaped(func() int { return testMain(m) })) }
 
 func testMain(m *testing.M) int {
 	dir, err := os.MkdirTemp("", "loper-services-")
