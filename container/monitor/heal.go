@@ -92,8 +92,12 @@ func (s *server) tend(now time.Time) {
 // keeps others waiting.
 func (s *server) look() {
 	h := &s.heal
+	if h.store == nil && !s.findStore() {
+		h.due = time.Now().Add(maxRest * time.Second)
+		return
+	}
 	bell, err := unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
-	if err != nil || h.store == nil && !s.findStore() {
+	if err != nil {
 		h.due = time.Now().Add(maxRest * time.Second)
 		return
 	}
