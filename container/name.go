@@ -6,28 +6,12 @@ import (
 	"math/rand/v2"
 	"os"
 	"strconv"
+
+	"loper.run/internal/naming"
 )
 
-// maxName keeps names usable as a file's name and as a host name's first label.
-const maxName = 128
-
-// CheckName says what is wrong with a container's or a volume's name:
-// [a-zA-Z0-9][a-zA-Z0-9_.-]*, at most 128 bytes.
-func CheckName(name string) error {
-	for i := range len(name) {
-		c := name[i]
-		switch {
-		case c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9':
-		case i > 0 && (c == '_' || c == '.' || c == '-'):
-		default:
-			return fmt.Errorf("invalid name %q: letters, digits and then also _ . - are allowed", name)
-		}
-	}
-	if name == "" || len(name) > maxName {
-		return fmt.Errorf("invalid name %q: 1 to %d characters are allowed", name, maxName)
-	}
-	return nil
-}
+// CheckName says what is wrong with a container's or a volume's name.
+func CheckName(name string) error { return naming.Check("name", name) }
 
 // takeName claims the name for the container, or makes one up for "".
 func (e *Engine) takeName(name, id string) (string, error) {

@@ -3,30 +3,14 @@ package network
 import (
 	"fmt"
 	"strings"
+
+	"loper.run/internal/naming"
 )
 
-const (
-	idLen   = 64
-	maxName = 128
-)
+const idLen = 64
 
-// CheckName says what is wrong with a network's name:
-// [a-zA-Z0-9][a-zA-Z0-9_.-]*, at most 128 bytes.
-func CheckName(name string) error {
-	for i := range len(name) {
-		c := name[i]
-		switch {
-		case c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9':
-		case i > 0 && (c == '_' || c == '.' || c == '-'):
-		default:
-			return fmt.Errorf("invalid network name %q: letters, digits and then also _ . - are allowed", name)
-		}
-	}
-	if name == "" || len(name) > maxName {
-		return fmt.Errorf("invalid network name %q: 1 to %d characters are allowed", name, maxName)
-	}
-	return nil
-}
+// CheckName says what is wrong with a network's name.
+func CheckName(name string) error { return naming.Check("network name", name) }
 
 // isID reports whether s is a whole id. Only such strings become part of a path.
 func isID(s string) bool { return len(s) == idLen && isHex(s) }
