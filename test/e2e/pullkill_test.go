@@ -24,8 +24,8 @@ type proxy struct {
 	*httptest.Server
 	served   atomic.Int64
 	requests atomic.Int64
-	pace     time.Duration // between pieces of 64 KiB of one connection
-	cut      int64         // breaks the connection after so many bytes of an answer; 0: never
+	pace     atomic.Int64 // nanoseconds between pieces of 64 KiB of one connection
+	cut      int64        // breaks the connection after so many bytes of an answer; 0: never
 }
 
 func newProxy(t *testing.T, r *env.Registry, pace time.Duration) *proxy {
@@ -34,7 +34,8 @@ func newProxy(t *testing.T, r *env.Registry, pace time.Duration) *proxy {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &proxy{pace: pace}
+	p := new(proxy)
+	p.pace.Store(int64(pace))
 	back := httputil.NewSingleHostReverseProxy(to)
 	back.ModifyResponse = func(resp *http.Response) error {
 		if strings.Contains(resp.Request.URL.Path, "/blobs/") && resp.ContentLength > 1<<20 {
@@ -70,7 +71,7 @@ func (c *counted) Read(b []byte) (int, error) {
 	n, err := c.ReadCloser.Read(b[:min(len(b), 64<<10)])
 	c.sent += int64(n)
 	c.p.served.Add(int64(n))
-	time.Sleep(c.p.pace)
+	time.Sleep(time.Duration(c.p.pace.Load()))
 	return n, err
 }
 
@@ -93,7 +94,8 @@ func TestPullKilledGoesOn(t *testing.T) {
 	if err != nil {
 		t.Skip(err)
 	}
-	p := newProxy(t, r, 2*time.Millisecond)
+	const pace = 2 * time.Millisecond // of pulls that are killed
+	p := newProxy(t, r, 0)
 	reference = p.reference(reference)
 	p.served.Store(0)
 	e.must("pull", "-q", reference)
@@ -106,6 +108,7 @@ func TestPullKilledGoesOn(t *testing.T) {
 	}
 	for i := range moments {
 		p.served.Store(0)
+		p.pace.Store(int64(pace))
 		var said strings.Builder
 		cmd := e.command("pull", "-q", reference)
 		cmd.Stderr = &said
@@ -115,6 +118,7 @@ func TestPullKilledGoesOn(t *testing.T) {
 		time.Sleep(time.Duration(60+i*200) * time.Millisecond)
 		cmd.Process.Kill()
 		early := cmd.Wait() != nil
+		p.pace.Store(0)
 		first := p.served.Load()
 		expect(t, "images after a kill", e.must("images", "-aq"), map[bool]string{true: "", false: e.must("images", "-aq")}[early])
 		p.served.Store(0)
