@@ -25,6 +25,11 @@ func makeMAC(n *Network, m *Member) string {
 // containers belong to, by which rules know them from the moment they are made.
 func PortGroup(networkID string) uint32 { return uint32(digest(networkID, "group")) | 1 }
 
+// PassMark is the bit of a packet's mark by which the engine's rules tell that
+// they have seen it: on its way out by a bridge, and where it was translated
+// before the bridge's own interface took it in.
+const PassMark = 1 << 28
+
 // hostInterface is a name for the host's end of a container's interface. No two
 // starts have the same: what the one before left may still be on its way out.
 func hostInterface(container string) string {

@@ -64,8 +64,7 @@ const (
 // Divert sends all that comes in by an interface out by another.
 func Divert(index, to int32) []Request {
 	ingress := AppendString(queueMessage(index, ingressNode, queueIngress, 0), unix.TCA_KIND, "ingress")
-	all := uint32(binary.NativeEndian.Uint16(binary.BigEndian.AppendUint16(nil, unix.ETH_P_ALL)))
-	filter := AppendString(queueMessage(index, 0, ingressNode, 1<<16|all), unix.TCA_KIND, "u32")
+	filter := AppendString(queueMessage(index, 0, ingressNode, 1<<16|uint32(everyProtocol())), unix.TCA_KIND, "u32")
 	filter = Nest(filter, unix.TCA_OPTIONS, func(m []byte) []byte {
 		// struct tc_u32_sel with one struct tc_u32_key, which every packet has.
 		selector := make([]byte, 16+16)

@@ -104,7 +104,7 @@ func TestRuleset(t *testing.T) {
 			b.AddRule(chain, "", Is(NFProto, []byte{byte(IP)}), Remember(seen, time.Minute, SAddr4))
 			b.AddRule(chain, "", Is(L4Proto, TCP), VerdictOf(pairs, IIFName, DPort))
 			b.AddRule(chain, "", NotIn(names, OIFName), None(CtStatus, StatusDNAT), Limit(5, time.Second, 10), Log("gone: "), Drop())
-			b.AddRule(chain, "", Is(DAddrType, Uint32(unix.RTN_LOCAL)), SetMark(7), SetCtMark(8), Goto("other"))
+			b.AddRule(chain, "", Is(DAddrType, Uint32(unix.RTN_LOCAL)), SetMark(7), AddMark(0x30), SetCtMark(8), Goto("other"))
 			b.AddRule(chain, "", Is(IIFName, []byte("veth")), Between(CtDPort, Port(10), Port(20)), LogGroup(3, "x", 64), Reject(Inet))
 			b.InsertRule(chain, "head", Masked(MetaMark, Uint32(0xf0), Uint32(0x10)), Return())
 			b.AddRule(pre, "", Is(L4Proto, UDP), Redirect(99))
@@ -137,7 +137,7 @@ func TestRuleset(t *testing.T) {
 		"iifname . tcp dport vmap @pairs",
 		`oifname != @names`,
 		`limit rate 5/second burst 10 packets log prefix "gone: " drop`,
-		"fib daddr type local meta mark set 0x00000007 ct mark set 0x00000008 goto other",
+		"fib daddr type local meta mark set 0x00000007 meta mark set meta mark | 0x00000030 ct mark set 0x00000008 goto other",
 		`iifname "veth*"`,
 		`log prefix "x" group 3 snaplen 64 reject with icmpx admin-prohibited`,
 		`meta mark & 0x000000f0 == 0x00000010 return comment "head"`,

@@ -154,6 +154,18 @@ func SetMark(mark uint32) Expr {
 	return append(load(dataRegister, Uint32(mark)), expr("meta", append32(a, unix.NFTA_META_KEY, unix.NFT_META_MARK))...)
 }
 
+// AddMark sets bits of the packet's mark; the others stay.
+func AddMark(bits uint32) Expr {
+	a := append32(nil, unix.NFTA_BITWISE_SREG, keyRegister)
+	a = append32(a, unix.NFTA_BITWISE_DREG, keyRegister)
+	a = append32(a, unix.NFTA_BITWISE_LEN, 4)
+	a = nest(a, unix.NFTA_BITWISE_MASK, value(Uint32(^bits)))
+	a = nest(a, unix.NFTA_BITWISE_XOR, value(Uint32(bits)))
+	e := append(MetaMark.load(keyRegister), expr("bitwise", a)...)
+	set := append32(nil, unix.NFTA_META_SREG, keyRegister)
+	return append(e, expr("meta", append32(set, unix.NFTA_META_KEY, unix.NFT_META_MARK))...)
+}
+
 // SetCtMark gives the connection a mark.
 func SetCtMark(mark uint32) Expr {
 	a := append32(nil, unix.NFTA_CT_SREG, dataRegister)

@@ -6,6 +6,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"loper.run/internal/nft"
+	"loper.run/network"
 )
 
 // version is part of a chain's name: tables of another one are made anew.
@@ -105,6 +106,7 @@ func (h *half) base(b *nft.Batch) {
 	h.input(b)
 	h.forward(b)
 	h.postrouting(b)
+	h.unseal(b)
 	h.ports(b)
 }
 
@@ -181,6 +183,23 @@ func (h *half) postrouting(b *nft.Batch) {
 		is(h.saddr, h.loopback), h.in(bridges, nft.OIFName), nft.Masquerade())
 	add("between networks", h.in(bridges, nft.OIFName), nft.Accept())
 	add("out of networks", h.in(masquerade, nft.IIFName), nft.Masquerade())
+}
+
+// unseal marks what a bridge's seal lets through because these rules are there.
+// Where bridges show the packet filter what crosses them, it is translated before
+// the host has routed it: an answer to the host's own loopback then comes in by
+// the bridge's own interface with that address, and what goes back to its own
+// network may go out by it without having been routed.
+func (h *half) unseal(b *nft.Batch) {
+	out := nft.Chain{Table: h.table, Name: "pass", Type: nft.Filter, Hook: nft.Postrouting, Priority: lastAtPostrouting}
+	b.AddChain(out)
+	b.AddRule(out, "these rules are there", h.in(bridges, nft.OIFName), nft.AddMark(network.PassMark))
+	in := nft.Chain{Table: h.table, Name: "pass-bridged", Type: nft.Filter, Hook: nft.Prerouting, Priority: lastAtPrerouting}
+	b.AddChain(in)
+	add := b.Rules(in)
+	add("", nft.NotIn(h.interfaces(bridges), nft.IIFName), nft.Accept())
+	add("answers to the host's loopback", is(h.daddr, h.loopback), nft.AddMark(network.PassMark))
+	add("published ports, from their own network", nft.Any(nft.CtStatus, nft.StatusDNAT), nft.In(h.home(), nft.IIFName, h.daddr), nft.AddMark(network.PassMark))
 }
 
 // localOnly matches a destination that is one of the host's addresses.

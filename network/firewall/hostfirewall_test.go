@@ -40,6 +40,7 @@ func published(t *testing.T, change func(*network.Sandbox)) (*lab, *Firewall, *n
 	l.ok(flock.Lock(lock, unix.LOCK_EX))
 	t.Cleanup(func() { lock.Close() })
 	l.ok(sb.Write(running))
+	Seal(t, l.host, sb)
 	l.ok(f.Attach(sb))
 	return l, f, sb
 }

@@ -167,8 +167,15 @@ func TestLoopbackOnly(t *testing.T) {
 		t.Error(packet)
 	case <-time.After(200 * time.Millisecond):
 	}
-	// The test is able to fail: without the rules all this works.
+	// The test is able to fail: without the rules and the seal all this works.
 	w.nft("flush", "chain", "ip", firewallName(w), "raw")
+	forge("forged, and sealed")
+	select {
+	case packet := <-got:
+		t.Error(packet)
+	case <-time.After(200 * time.Millisecond):
+	}
+	w.unseal("br1")
 	w.expect("over the wire, without the rules", w.outside, "tcp", "127.0.0.1", 8080, "b "+outside4)
 	forge("forged again")
 	select {

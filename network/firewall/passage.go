@@ -5,13 +5,14 @@ import (
 	"loper.run/network"
 )
 
-// The last that happens to a packet at the hooks of input and prerouting, before
+// The last that happens to a packet at the hooks of input and routing, before
 // connection tracking keeps what it has seen: at input it does so one before the
 // last with IPv6.
 const (
-	lastAtInput      = 1<<31 - 3
-	lastAtPrerouting = 1<<31 - 3
-	firstAtOutput    = -400
+	lastAtInput       = 1<<31 - 3
+	lastAtPrerouting  = 1<<31 - 3
+	lastAtPostrouting = 1<<31 - 3
+	firstAtOutput     = -400
 )
 
 // A published port is asked or open: the host's firewall decides about it, or

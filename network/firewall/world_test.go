@@ -131,6 +131,7 @@ func (w *world) box(e network.Endpoint, ports ...network.Port) *box {
 	w.must(b.ns.IP("route", "add", "default", "via", e.Gateways[0].String()))
 	w.must(b.ns.IP("-6", "route", "add", "default", "via", e.Gateways[1].String()))
 	w.running(b.Sandbox)
+	firewall.Seal(w.T, w.host, b.Sandbox)
 	w.must(w.wall.Attach(b.Sandbox))
 	return b
 }

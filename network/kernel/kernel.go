@@ -51,7 +51,20 @@ func Heal(store *network.Store, gone func() bool) (firewall.Healed, error) {
 // Connect connects a container that is being started, in its network namespace.
 // What it made before it failed goes with Leave.
 func Connect(store *network.Store, s *network.Sandbox, namespace *os.File) error {
-	return advise(link.Connect(s, namespace, func() error { return firewall.Of(store).Attach(s) }))
+	return advise(link.Connect(s, namespace, attach(store, s)))
+}
+
+// attach makes the rules for a container, and leaves word of what could not be
+// made for it.
+func attach(store *network.Store, s *network.Sandbox) func(lacks string) error {
+	return func(lacks string) error {
+		if lacks != "" {
+			if err := leaveWord(store, lacks); err != nil {
+				return err
+			}
+		}
+		return firewall.Of(store).Attach(s)
+	}
 }
 
 // advise tells who lacks a module of the kernel what goes without.
@@ -65,7 +78,7 @@ func advise(err error) error {
 // ConnectOne connects a running container to one more network; the endpoint is
 // one of the sandbox's.
 func ConnectOne(store *network.Store, s *network.Sandbox, e *network.Endpoint, namespace *os.File) error {
-	return link.ConnectOne(s, e, namespace, func() error { return firewall.Of(store).Attach(s) })
+	return link.ConnectOne(s, e, namespace, attach(store, s))
 }
 
 // DisconnectOne disconnects a running container from one network, the endpoint's.

@@ -33,7 +33,7 @@ func (w *work) networks() error {
 			return err
 		}
 		if p.Driver == network.Bridge {
-			err = useBridge(w.host, p)
+			err = w.useBridge(p)
 		} else {
 			err = w.useParent(p)
 		}
@@ -44,27 +44,36 @@ func (w *work) networks() error {
 	return w.forward(requests[len(w.places):])
 }
 
-// mark is the alias of the interfaces of a network. A bridge gets it when
-// everything else is done.
+// mark is the alias of the interfaces of a network.
 func mark(e *network.Endpoint) string { return "loper " + e.NetworkID }
+
+// Behind the mark, what a bridge's alias has when everything else is done.
+const (
+	sealed   = " sealed"
+	unsealed = " unsealed" // the kernel cannot: only Repair tries again
+)
+
+func isDone(e *network.Endpoint, l netlink.Link) bool {
+	return l.Alias == mark(e)+sealed || l.Alias == mark(e)+unsealed
+}
 
 // useBridge makes sure that the bridge is there and ready. Any number of
 // processes may do it at a time.
-func useBridge(host *netlink.Conn, p *place) error {
+func (w *work) useBridge(p *place) error {
 	switch l := p.over; {
 	case l.Index == 0:
 		if p.Mode == Unmanaged {
 			return fmt.Errorf("there is no bridge %s, and the network does not manage it: make it, or create the network without mode=%s", p.Link, Unmanaged)
 		}
-		return makeBridge(host, p)
+		return w.makeBridge(p)
 	case l.Kind != "bridge":
 		return fmt.Errorf("the interface %s is no bridge: remove the network, and create it with another", p.Link)
 	case p.Mode == Unmanaged:
 		return nil
-	case l.Alias == mark(p.Endpoint) && l.Up:
+	case isDone(p.Endpoint, l) && l.Up:
 		return nil
-	case l.Alias == mark(p.Endpoint), bytes.Equal(l.Address, bridgeMAC(p.Endpoint)): // half made, or set down
-		return settleBridge(host, p)
+	case isDone(p.Endpoint, l), bytes.Equal(l.Address, bridgeMAC(p.Endpoint)): // half made, or set down
+		return w.settleBridge(p)
 	default:
 		return fmt.Errorf("the bridge %s belongs to somebody else: remove the network, and create it with another or with mode=%s", p.Link, Unmanaged)
 	}
@@ -75,18 +84,18 @@ const Unmanaged = "unmanaged"
 
 // makeBridge makes the network's bridge, and puts containers on it whose bridge
 // was deleted under them.
-func makeBridge(host *netlink.Conn, p *place) error {
+func (w *work) makeBridge(p *place) error {
 	mtu := p.MTU
 	if mtu == 0 {
 		var err error
-		if mtu, err = uplinkMTU(host); err != nil {
+		if mtu, err = uplinkMTU(w.host); err != nil {
 			return err
 		}
 	}
 	s := netlink.Settings{Name: p.Link, Address: bridgeMAC(p.Endpoint), MTU: mtu}
 	make := netlink.Bridge(s, netlink.BridgeOptions{VLAN: uint16(p.VLAN)}).Or(unix.EEXIST)
 	requests := []netlink.Request{make, netlink.FindLink(p.Link)}
-	err := host.Ask(requests)
+	err := w.host.Ask(requests)
 	if errors.Is(requests[0].Err, unix.EOPNOTSUPP) && p.VLAN != 0 {
 		return fmt.Errorf("the kernel has no bridges with VLANs: load the module bridge (modprobe bridge); it must be built with CONFIG_BRIDGE_VLAN_FILTERING")
 	}
@@ -97,18 +106,22 @@ func makeBridge(host *netlink.Conn, p *place) error {
 		return err
 	}
 	if requests[0].Err != nil { // somebody else was faster
-		return useBridge(host, p)
+		return w.useBridge(p)
 	}
-	return settleBridge(host, p)
+	return w.settleBridge(p)
 }
 
 // settleBridge does what makes a bridge out of a new interface. All of it may
 // have been done.
-func settleBridge(host *netlink.Conn, p *place) error {
+func (w *work) settleBridge(p *place) error {
 	if err := setting("ipv6/conf/"+p.Link+"/accept_ra", "0"); err != nil {
 		return err
 	}
 	index := p.over.Index
+	how, err := w.seal(p)
+	if err != nil {
+		return err
+	}
 	requests := []netlink.Request{netlink.Set(netlink.Settings{Index: index, NoLinkLocal: true}).Or(noIPv6...)}
 	for _, a := range p.gateways() {
 		requests = append(requests, newAddress(index, a).Or(unix.EEXIST))
@@ -117,16 +130,16 @@ func settleBridge(host *netlink.Conn, p *place) error {
 	requests = append(requests,
 		netlink.NewAddress(index, own).Or(unix.EEXIST).Or(noIPv6...),
 		netlink.Set(netlink.Settings{Index: index, Up: true}))
-	if err := host.Ask(requests); err != nil {
+	if err := w.host.Ask(requests); err != nil {
 		return err
 	}
-	if err := adopt(host, p); err != nil {
+	if err := adopt(w.host, p); err != nil {
 		return err
 	}
-	if err := awaitLocal(host, p.gateways()); err != nil {
+	if err := awaitLocal(w.host, p.gateways()); err != nil {
 		return err
 	}
-	return host.Ask([]netlink.Request{netlink.Set(netlink.Settings{Index: index, Alias: mark(p.Endpoint)})})
+	return w.host.Ask([]netlink.Request{netlink.Set(netlink.Settings{Index: index, Alias: mark(p.Endpoint) + how})})
 }
 
 // adopt makes ports of the host's ends that have no bridge.

@@ -14,23 +14,24 @@ import (
 )
 
 // Connect gives a container that is being started its interfaces, in its
-// network namespace. Rules is called when they are there. After an error there is
-// nothing of the interfaces.
+// network namespace. Rules is called when they are there, and is told which module
+// the kernel lacks to seal a bridge that was made, "": none. After an error there
+// is nothing of the interfaces.
 //
 // All of it is done by one thread: it takes no longer than the container's mounts,
 // beside which it is done, and more threads would only be in their way.
-func Connect(s *network.Sandbox, ns *os.File, rules func() error) error {
+func Connect(s *network.Sandbox, ns *os.File, rules func(lacks string) error) error {
 	return connect(s, s.Endpoints, ns, rules)
 }
 
 // ConnectOne gives a running container one more interface.
-func ConnectOne(s *network.Sandbox, e *network.Endpoint, ns *os.File, rules func() error) error {
+func ConnectOne(s *network.Sandbox, e *network.Endpoint, ns *os.File, rules func(lacks string) error) error {
 	return connect(s, []network.Endpoint{*e}, ns, rules)
 }
 
-func connect(s *network.Sandbox, list []network.Endpoint, ns *os.File, rules func() error) (err error) {
+func connect(s *network.Sandbox, list []network.Endpoint, ns *os.File, rules func(lacks string) error) (err error) {
 	if len(list) == 0 {
-		return rules()
+		return rules("")
 	}
 	w, err := begin(s, list, ns)
 	defer w.end()
@@ -54,7 +55,7 @@ func connect(s *network.Sandbox, list []network.Endpoint, ns *os.File, rules fun
 	if err := w.rates(); err != nil {
 		return err
 	}
-	return rules()
+	return rules(w.lacks)
 }
 
 // work is one call of Connect or Disconnect.
@@ -64,6 +65,7 @@ type work struct {
 	ns      *os.File      // the container's
 	host    *netlink.Conn // speaks about the host
 	inside  *netlink.Conn // about the container
+	lacks   string        // the module for want of which a bridge is not sealed
 }
 
 // place is an endpoint, and what is found out about it.

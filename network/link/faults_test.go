@@ -75,7 +75,7 @@ func TestManyAtOnce(t *testing.T) {
 		}
 	}
 	all := interfaces(t, h)
-	if bridge := all["lbr-red"]; bridge.Ifalias != "loper "+networkID || len(bridge.Addr_info) != 3 {
+	if bridge := all["lbr-red"]; bridge.Ifalias != "loper "+networkID+" sealed" || len(bridge.Addr_info) != 3 {
 		t.Errorf("%+v", bridge)
 	}
 	for name := range all {

@@ -21,16 +21,19 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// host is a namespace that is the host for a test.
+// host is a namespace that is the host for a test. It has the one rule that bridges
+// are sealed without.
 func host(t testing.TB) *env.Netns {
 	t.Helper()
+	env.Need(t, "nft")
 	h := env.TestNetns(t)
+	must(t, h, "nft", fmt.Sprintf("table inet pass { chain pass { type filter hook postrouting priority 0; meta mark set meta mark | %#x; }; }", network.PassMark))
 	network.HostNamespace = h.File()
 	t.Cleanup(func() { network.HostNamespace = nil })
 	return h
 }
 
-func noRules() error { return nil }
+func noRules(string) error { return nil }
 
 const networkID = "4c6f706572206973206120636f6e7461696e657220656e67696e650a00000001"
 
@@ -191,7 +194,7 @@ func TestConnect(t *testing.T) {
 	if got := bridge.addresses(); got != "10.89.0.1/16, fe80::4cff:fe6f:7065/64, fd00::1/64" && !strings.HasPrefix(got, "10.89.0.1/16, fd00::1/64, fe80::") {
 		t.Error(got)
 	}
-	if d := bridge.Linkinfo.Info_data; d["stp_state"] != 0.0 || d["forward_delay"] != 0.0 || bridge.Ifalias != "loper "+networkID {
+	if d := bridge.Linkinfo.Info_data; d["stp_state"] != 0.0 || d["forward_delay"] != 0.0 || bridge.Ifalias != "loper "+networkID+" sealed" {
 		t.Errorf("%+v", bridge)
 	}
 	if v := outside["lv000000030001"]; v.Master != "lbr-red" || v.addresses() != "" {

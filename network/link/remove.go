@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 
 	"loper.run/internal/netlink"
 	"loper.run/network"
@@ -129,11 +130,11 @@ func ours(n *network.Network, l netlink.Link) bool {
 		return l.Alias == parentMark
 	}
 	e := network.Endpoint{NetworkID: n.ID}
-	return l.Alias == mark(&e) || l.Alias == "" && l.Kind == "bridge" && bytes.Equal(l.Address, bridgeMAC(&e))
+	return strings.HasPrefix(l.Alias, mark(&e)) || l.Alias == "" && l.Kind == "bridge" && bytes.Equal(l.Address, bridgeMAC(&e))
 }
 
-// Repair makes the bridges of a running container again that are gone, and puts
-// its interfaces on them.
+// Repair makes the bridges of a running container again that are gone, seals
+// those that are not sealed, and puts its interfaces on them.
 func Repair(s *network.Sandbox) error {
 	host, err := openHost()
 	if err != nil {
@@ -149,6 +150,9 @@ func Repair(s *network.Sandbox) error {
 	}
 	for i := range w.places {
 		if p := &w.places[i]; p.Driver == network.Bridge {
+			if err := w.sealAgain(p); err != nil {
+				return err
+			}
 			if err := adopt(host, p); err != nil {
 				return err
 			}
