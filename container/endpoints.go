@@ -83,6 +83,19 @@ func (c *Container) prepareHost(n *network.Sandbox) error {
 	return err
 }
 
+// tellWord tells what the monitor had to do without when it connected the
+// container.
+func (c *Container) tellWord() error {
+	if c.Settings.Network != "" || c.engine.Warn == nil {
+		return nil
+	}
+	word, err := kernel.Word(c.engine.Networks)
+	if word != "" {
+		c.engine.Warn(word)
+	}
+	return err
+}
+
 // requests are the container's networks, in which its host name is a name too.
 func (c *Container) requests() []network.Request {
 	list := slices.Clone(c.Settings.Networks)

@@ -152,7 +152,10 @@ func (c *Container) start(o StartOptions) error {
 		w.abandon()
 		return err
 	}
-	return c.await(w.socket)
+	if err := c.await(w.socket); err != nil {
+		return err
+	}
+	return c.tellWord()
 }
 
 // letRun has the monitor prepare the start while the rest is done here.

@@ -13,7 +13,6 @@ const (
 
 	bpfLength       = 4
 	bpfInstructions = 5
-	bpfName         = 7
 	bpfFlags        = 8
 	actDirect       = 1
 )
@@ -32,18 +31,18 @@ func Hooks(index int32) Request {
 }
 
 // Filter is the first filter of what comes in by an interface.
-func Filter(index int32, name string, program []unix.SockFilter) Request {
-	return filter(index, hookIngress, name, program)
+func Filter(index int32, program []unix.SockFilter) Request {
+	return filter(index, hookIngress, program)
 }
 
 // FilterOut is the first filter of what goes out by an interface.
-func FilterOut(index int32, name string, program []unix.SockFilter) Request {
-	return filter(index, hookEgress, name, program)
+func FilterOut(index int32, program []unix.SockFilter) Request {
+	return filter(index, hookEgress, program)
 }
 
 // filter takes the place of one that is there. The program sees the frame from
 // its link-layer header on, and returns a verdict.
-func filter(index int32, hook uint32, name string, program []unix.SockFilter) Request {
+func filter(index int32, hook uint32, program []unix.SockFilter) Request {
 	m := AppendString(queueMessage(index, 1, hook, 1<<16|uint32(everyProtocol())), unix.TCA_KIND, "bpf")
 	m = Nest(m, unix.TCA_OPTIONS, func(m []byte) []byte {
 		m = Append(m, bpfLength, binary.NativeEndian.AppendUint16(nil, uint16(len(program))))
@@ -53,7 +52,7 @@ func filter(index int32, hook uint32, name string, program []unix.SockFilter) Re
 			code = binary.NativeEndian.AppendUint32(append(code, i.Jt, i.Jf), i.K)
 		}
 		m = Append(m, bpfInstructions, code)
-		return AppendUint32(AppendString(m, bpfName, name), bpfFlags, actDirect)
+		return AppendUint32(m, bpfFlags, actDirect)
 	})
 	return Request{Message: Message{Kind: unix.RTM_NEWTFILTER, Flags: unix.NLM_F_CREATE, Body: m}, What: "filter the packets of an interface"}
 }

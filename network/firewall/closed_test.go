@@ -66,12 +66,17 @@ func testClosed(w *world) {
 			f(protocol, (*box).v6)
 		}
 	}
-	loopback := w.listen(w.host, "127.0.0.1:7001")
+	loopback, other := w.listen(w.host, "127.0.0.1:7001"), w.listen(w.host, ":7002")
 	seen := w.sniff(w.outside)
 	attack := func(word string) {
 		w.say(n.ns, "udp4", net.JoinHostPort(outside4, "9"), word)
 		w.say(n.ns, "udp6", net.JoinHostPort(outside6, "9"), word)
 		w.say(neighbour.ns, "udp4", "127.0.0.1:7001", word)
+		for _, to := range []string{host4, host6, "10.90.1.1", "fd90:1::1"} {
+			w.say(n.ns, "udp", net.JoinHostPort(to, "7002"), word+" "+to)
+		}
+		w.say(n.ns, "udp", "10.90.4.1:7002", "gateway")
+		w.say(n.ns, "udp", "[fd90:4::1]:7002", "gateway")
 	}
 	neighbour.ns.Do(func() { allowLoopback(w.T) })
 	w.must(neighbour.ns.IP("address", "del", "127.0.0.1/8", "dev", "lo"))
@@ -136,6 +141,9 @@ func testClosed(w *world) {
 	if got := loopback(); len(got) > 0 {
 		w.Errorf("the host's loopback interface got %q", got)
 	}
+	if got := other(); fmt.Sprint(got) != "[gateway gateway]" {
+		w.Errorf("the host got %q from an internal network", got)
+	}
 
 	w.must(w.wall.Repair())
 	opened("after the repair")
@@ -158,6 +166,9 @@ func testClosed(w *world) {
 	}
 	if got := loopback(); !slices.Contains(got, "attack without a seal") {
 		w.Errorf("the host's loopback interface would have got nothing anyway: %q", got)
+	}
+	if got := other(); len(got) != 6 {
+		w.Errorf("the host would not have got it anyway: %q", got)
 	}
 }
 

@@ -35,8 +35,8 @@ func (w *work) seal(p *place) (alias string, err error) {
 		return "", err
 	}
 	err = w.host.Ask([]netlink.Request{
-		netlink.FilterOut(index, sealName, outward()),
-		netlink.Filter(index, sealName, inward(p.Endpoint)),
+		netlink.FilterOut(index, outward()),
+		netlink.Filter(index, inward(p.Endpoint)),
 	})
 	if isAbsent(err) {
 		w.lacks = "cls_bpf"
@@ -58,9 +58,6 @@ func (w *work) sealAgain(p *place) error {
 	}
 	return w.host.Ask([]netlink.Request{netlink.Set(netlink.Settings{Index: p.over.Index, Alias: mark(p.Endpoint) + alias})})
 }
-
-// sealName is what tc(8) shows.
-const sealName = "loper"
 
 // Where things are in a frame.
 const (
