@@ -197,9 +197,11 @@ func (h *half) unseal(b *nft.Batch) {
 	in := nft.Chain{Table: h.table, Name: "pass-bridged", Type: nft.Filter, Hook: nft.Prerouting, Priority: lastAtPrerouting}
 	b.AddChain(in)
 	add := b.Rules(in)
-	add("", nft.NotIn(h.interfaces(bridges), nft.IIFName), nft.Accept())
-	add("answers to the host's loopback", is(h.daddr, h.loopback), nft.AddMark(network.PassMark))
-	add("published ports, from their own network", nft.Any(nft.CtStatus, nft.StatusDNAT), nft.In(h.home(), nft.IIFName, h.daddr), nft.AddMark(network.PassMark))
+	mark, back := nft.AddMark(network.PassMark), nft.In(h.home(), nft.IIFName, h.daddr)
+	add("answers to the host's loopback", is(h.daddr, h.loopback), h.in(bridges, nft.IIFName), mark)
+	const both = nft.StatusDNAT | nft.StatusSNAT // but not of the first packet, which goes out later
+	add("published ports, from their own network", nft.Masked(nft.CtStatus, nft.Uint32(both), nft.Uint32(both)), back, mark)
+	add("published ports, from their own network", nft.Any(nft.CtState, nft.NewState), nft.Any(nft.CtStatus, nft.StatusDNAT), back, mark)
 }
 
 // localOnly matches a destination that is one of the host's addresses.
