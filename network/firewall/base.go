@@ -10,7 +10,7 @@ import (
 )
 
 // version is part of a chain's name: tables of another one are made anew.
-const version = "made-3"
+const version = "made-4"
 
 // half is what one of the families has.
 type half struct {
