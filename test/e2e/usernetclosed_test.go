@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -83,6 +84,12 @@ func TestUserNetworkFlushed(t *testing.T) {
 		expect(t, what+": the world, from an internal network", reads("inner", "http://"+world), "")
 	}
 	usual("at first")
+	// The monitors would put the rules back in half a second.
+	one, others := e.healer()
+	for _, monitor := range append(others, one) {
+		syscall.Kill(monitor, syscall.SIGSTOP)
+		defer syscall.Kill(monitor, syscall.SIGCONT)
+	}
 	runs("nft", "flush", "ruleset")
 	if dials() {
 		t.Error("the host reaches the server without rules")
@@ -104,6 +111,10 @@ func TestUserNetworkFlushed(t *testing.T) {
 	usual("sealed again")
 	runs("nft", "flush", "ruleset")
 	expect(t, "sealed again, and flushed", reads("other", "http://"+server+"/page"), "")
+	for _, monitor := range append(others, one) {
+		syscall.Kill(monitor, syscall.SIGCONT)
+	}
+	usual("healed")
 
 	e.must("rm", "-f", "server", "other", "inner")
 	e.gone()
