@@ -116,7 +116,7 @@ func TestLife(t *testing.T) {
 	listener.Close() // what keeps a namespace keeps its interfaces
 	inside.Close()
 	var left string
-	for range 100 { // the kernel takes its time for interfaces
+	for range 1000 { // the kernel takes its time for interfaces
 		var rules, links []byte
 		h.Do(func() {
 			rules, _ = exec.Command("nft", "list", "ruleset").CombinedOutput()
