@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sort"
 	"strings"
 	"time"
@@ -290,6 +291,6 @@ func sorted(m map[oci.Digest][]oci.Digest) []oci.Digest {
 	for d := range m {
 		list = append(list, d)
 	}
-	sort.Slice(list, func(i, j int) bool { return list[i].Hex() < list[j].Hex() })
+	slices.SortFunc(list, oci.Digest.Compare)
 	return list
 }

@@ -1,10 +1,13 @@
 package image
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
+	"slices"
 	"sort"
 	"strings"
+	"sync"
 
 	"loper.run/image/oci"
 	"loper.run/image/reference"
@@ -239,15 +242,19 @@ func (img *Image) addNames(names []store.Name) {
 // configurations and layers' directories, which Resolve reads. Damaged records
 // are left out and told in the error, beside the good ones.
 func (s *Store) List() ([]*Image, error) {
+	var names []store.Name
+	var err2 error
+	var both sync.WaitGroup
+	both.Go(func() { names, err2 = s.files.ListNames() })
 	recs, err := s.files.ListImages()
-	names, err2 := s.files.ListNames()
-	byImage := make(map[oci.Digest][]store.Name)
+	both.Wait()
+	byImage := make(map[oci.Digest][]store.Name, len(names))
 	for _, n := range names {
 		for _, id := range n.Images() {
 			byImage[id] = append(byImage[id], n)
 		}
 	}
-	var imgs []*Image
+	imgs := make([]*Image, 0, len(recs))
 	for _, rec := range recs {
 		own := byImage[rec.ID]
 		if len(own) == 0 && len(rec.Digests) == 0 && !rec.Kept || len(own) == 1 && strings.HasPrefix(own[0].Name, helloDomain+"/") {
@@ -257,11 +264,8 @@ func (s *Store) List() ([]*Image, error) {
 		img.addNames(own)
 		imgs = append(imgs, img)
 	}
-	sort.Slice(imgs, func(i, j int) bool {
-		if !imgs[i].Created.Equal(imgs[j].Created) {
-			return imgs[i].Created.After(imgs[j].Created)
-		}
-		return imgs[i].ID.Hex() < imgs[j].ID.Hex()
+	slices.SortFunc(imgs, func(a, b *Image) int {
+		return cmp.Or(b.Created.Compare(a.Created), a.ID.Compare(b.ID))
 	})
 	return imgs, errors.Join(err, err2)
 }

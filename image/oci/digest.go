@@ -1,6 +1,7 @@
 package oci
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"crypto/sha512"
 	"encoding/hex"
@@ -62,31 +63,61 @@ type Digest struct {
 // Parse reads algorithm:hex strictly: a registered algorithm, lower-case
 // letters, and exactly the algorithm's length.
 func Parse(s string) (Digest, error) {
+	d, ok := ParseBytes([]byte(s))
+	if ok {
+		return d, nil
+	}
 	name, text, found := strings.Cut(s, ":")
 	if !found {
 		return Digest{}, fmt.Errorf("digest %.140q has no algorithm", s)
 	}
-	var d Digest
+	alg := algorithm(name)
+	switch {
+	case alg == 0:
+		return Digest{}, fmt.Errorf("digest %.140q: unknown algorithm %.32q", s, name)
+	case len(text) != 2*alg.Size():
+		return Digest{}, fmt.Errorf("digest %.140q: want %d hexadecimal digits, have %d", s, 2*alg.Size(), len(text))
+	}
+	return Digest{}, fmt.Errorf("digest %.140q: only lower-case hexadecimal digits may stand behind the algorithm", s)
+}
+
+// ParseBytes is Parse for who reads many and asks for no reason.
+func ParseBytes(text []byte) (d Digest, ok bool) {
+	name, text, _ := bytes.Cut(text, []byte{':'})
+	d.alg = algorithm(string(name))
+	if d.alg == 0 || len(text) != 2*d.alg.Size() {
+		return Digest{}, false
+	}
+	for i := range d.alg.Size() {
+		high, low := nibble(text[2*i]), nibble(text[2*i+1])
+		if high > 15 || low > 15 {
+			return Digest{}, false
+		}
+		d.sum[i] = high<<4 | low
+	}
+	return d, true
+}
+
+// algorithm is the one of a name, 0 for an unknown one.
+func algorithm(name string) Algorithm {
 	switch name {
 	case "sha256":
-		d.alg = SHA256
+		return SHA256
 	case "sha512":
-		d.alg = SHA512
-	default:
-		return Digest{}, fmt.Errorf("digest %.140q: unknown algorithm %.32q", s, name)
+		return SHA512
 	}
-	if len(text) != 2*d.alg.Size() {
-		return Digest{}, fmt.Errorf("digest %.140q: want %d hexadecimal digits, have %d", s, 2*d.alg.Size(), len(text))
+	return 0
+}
+
+// nibble is what a lower-case hexadecimal digit stands for; more than 15 for anything else.
+func nibble(c byte) byte {
+	switch {
+	case '0' <= c && c <= '9':
+		return c - '0'
+	case 'a' <= c && c <= 'f':
+		return c - 'a' + 10
 	}
-	for i := range len(text) {
-		if c := text[i]; (c < '0' || c > '9') && (c < 'a' || c > 'f') {
-			return Digest{}, fmt.Errorf("digest %.140q: %q is no lower-case hexadecimal digit", s, c)
-		}
-	}
-	if _, err := hex.Decode(d.sum[:], []byte(text)); err != nil {
-		return Digest{}, fmt.Errorf("digest %.140q: %w", s, err)
-	}
-	return d, nil
+	return 16
 }
 
 // FromBytes returns the SHA-256 digest of content.
@@ -115,6 +146,11 @@ func (d Digest) Hash() hash.Hash { return d.alg.New() }
 
 // Hex returns the sum in lower-case hexadecimal.
 func (d Digest) Hex() string { return hex.EncodeToString(d.sum[:d.alg.Size()]) }
+
+// Compare orders digests as their Hex is ordered.
+func (d Digest) Compare(other Digest) int {
+	return bytes.Compare(d.sum[:d.alg.Size()], other.sum[:other.alg.Size()])
+}
 
 // Short returns the first twelve digits, as engines print them.
 func (d Digest) Short() string {

@@ -173,3 +173,30 @@ func FuzzParseDocument(f *testing.F) {
 		DecodeImage(body)
 	})
 }
+
+// Digests are ordered as their text is, and those that are none are not taken.
+func TestDigestCompare(t *testing.T) {
+	var all []Digest
+	for i := range 50 {
+		all = append(all, FromBytes([]byte{byte(i)}), FromHash(SHA512, SHA512.New()))
+	}
+	all = append(all, Digest{})
+	for _, a := range all {
+		for _, b := range all {
+			if got, want := a.Compare(b), strings.Compare(a.Hex(), b.Hex()); got != want {
+				t.Errorf("%s, %s: %d instead of %d", a, b, got, want)
+			}
+		}
+		if got, ok := ParseBytes([]byte(a.String())); ok == a.IsZero() || got != a {
+			t.Errorf("%q: %v, %v", a, got, ok)
+		}
+	}
+	for _, bad := range []string{"sha256", "sha256:", "sha1:" + all[0].Hex(), "sha512:" + all[0].Hex(), "sha256:" + strings.ToUpper(all[2].Hex()), all[0].String() + "0", "sha256:g" + all[0].Hex()[1:], " " + all[0].String()} {
+		if d, ok := ParseBytes([]byte(bad)); ok || d != (Digest{}) {
+			t.Errorf("%q is read as %s", bad, d)
+		}
+		if d, err := Parse(bad); err == nil || d != (Digest{}) {
+			t.Errorf("%q is read as %s", bad, d)
+		}
+	}
+}

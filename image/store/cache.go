@@ -7,6 +7,7 @@ import (
 	"hash/crc32"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -45,7 +46,12 @@ func stampOf(st *unix.Stat_t) stamp { return stamp{st.Ino, st.Ctim.Sec, st.Ctim.
 // settled reports whether a later change would show.
 func (s stamp) settled(now time.Time) bool { return now.Sub(time.Unix(s.sec, s.nsec)) > cacheAge }
 
-func (s stamp) String() string { return fmt.Sprintf("%d:%d.%d", s.ino, s.sec, s.nsec) }
+// append adds it as text.
+func (s stamp) append(b []byte) []byte {
+	b = append(strconv.AppendUint(b, s.ino, 10), ':')
+	b = append(strconv.AppendInt(b, s.sec, 10), '.')
+	return strconv.AppendInt(b, s.nsec, 10)
+}
 
 // readCache returns the lines of a cache, each a stamp, a name and a record.
 func (s *Store) readCache(file string) ([]byte, error) {
@@ -75,17 +81,16 @@ func appendLine(lines []byte, st stamp, name string, record []byte) []byte {
 	if bytes.IndexByte(record, '\n') >= 0 || strings.ContainsAny(name, "\n\t") {
 		return lines
 	}
-	lines = append(lines, st.String()...)
-	lines = append(append(lines, '\t'), name...)
+	lines = append(append(st.append(lines), '\t'), name...)
 	return append(append(append(lines, '\t'), record...), '\n')
 }
 
 // cutLine takes a line apart.
-func cutLine(lines []byte) (st, name string, record, rest []byte, ok bool) {
+func cutLine(lines []byte) (st []byte, name string, record, rest []byte, ok bool) {
 	line, rest, ok := bytes.Cut(lines, []byte{'\n'})
 	a, b, ok1 := bytes.Cut(line, []byte{'\t'})
 	n, record, ok2 := bytes.Cut(b, []byte{'\t'})
-	return string(a), string(n), record, rest, ok && ok1 && ok2
+	return a, string(n), record, rest, ok && ok1 && ok2
 }
 
 // ListImages is Images for a list that somebody looks at.
@@ -97,7 +102,12 @@ func (s *Store) ListImages() ([]Image, error) {
 		if err != nil && !errors.Is(err, os.ErrNotExist) {
 			bad = append(bad, err)
 		}
-		all, bad = append(all, images...), append(bad, damaged.err())
+		bad = append(bad, damaged.err())
+		if all == nil {
+			all = images // a thousand records are not copied
+		} else {
+			all = append(all, images...)
+		}
 	}
 	return all, errors.Join(bad...)
 }
@@ -115,10 +125,7 @@ func (s *Store) listImages(alg oci.Algorithm) ([]Image, damagedImages, error) {
 	if len(names) < cacheFrom || alg != oci.SHA256 {
 		return readImagesIn(dir, alg, names)
 	}
-	type cached struct {
-		stamp  string
-		record []byte
-	}
+	type cached struct{ stamp, record []byte }
 	have := make(map[string]cached, len(names))
 	lines, _ := s.readCache(imageCache)
 	for st, name, record, rest, ok := cutLine(lines); ok; st, name, record, rest, ok = cutLine(rest) {
@@ -131,7 +138,8 @@ func (s *Store) listImages(alg oci.Algorithm) ([]Image, damagedImages, error) {
 			return
 		}
 		stamps[i] = stampOf(&st)
-		if c := have[names[i]]; c.record != nil && c.stamp == stamps[i].String() {
+		var text [64]byte
+		if c := have[names[i]]; c.record != nil && bytes.Equal(c.stamp, stamps[i].append(text[:0])) {
 			if id, err := oci.Parse(alg.String() + ":" + names[i]); err == nil {
 				if img, err := asImage(id, c.record, nil); err == nil {
 					images[i], records[i] = img, c.record
@@ -140,7 +148,7 @@ func (s *Store) listImages(alg oci.Algorithm) ([]Image, damagedImages, error) {
 		}
 	})
 	var missed []string
-	var all []Image
+	all := images[:0]
 	for i := range images {
 		if records[i] != nil {
 			all = append(all, images[i])
@@ -192,7 +200,7 @@ func (s *Store) ListNames() ([]Name, error) {
 	defer dir.Close()
 	before := stampNow(dir)
 	if lines, err := s.readCache(nameCache); err == nil {
-		if all, ok := cachedNames(lines, before.String()); ok {
+		if all, ok := cachedNames(lines, before.append(nil)); ok {
 			return all, nil
 		}
 	}
@@ -220,12 +228,12 @@ func (s *Store) ListNames() ([]Name, error) {
 }
 
 // cachedNames reads the names of a cache that was made of the directory as it is.
-func cachedNames(lines []byte, stamp string) ([]Name, bool) {
+func cachedNames(lines, stamp []byte) ([]Name, bool) {
 	var files []string
 	var records [][]byte
 	for len(lines) > 0 {
 		st, file, record, rest, ok := cutLine(lines)
-		if !ok || st != stamp {
+		if !ok || !bytes.Equal(st, stamp) {
 			return nil, false
 		}
 		files, records, lines = append(files, file), append(records, record), rest

@@ -71,11 +71,13 @@ func fileName(name string) string {
 		most  = 200 // leaves room for what a temporary file adds
 	)
 	var b strings.Builder
+	b.Grow(len(name) + 16)
 	for i := range len(name) {
 		if c := name[i]; strings.IndexByte(plain, c) >= 0 && (i > 0 || c != '.') {
 			b.WriteByte(c)
 		} else {
-			fmt.Fprintf(&b, "%%%02X", c)
+			const digits = "0123456789ABCDEF"
+			b.Write([]byte{'%', digits[c>>4], digits[c&15]})
 		}
 	}
 	if b.Len() > most {

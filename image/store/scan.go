@@ -166,9 +166,10 @@ func (s *scanner) word() []byte {
 func (s *scanner) string() string { return string(s.word()) }
 
 func (s *scanner) digest() oci.Digest {
-	d, err := oci.Parse(s.string())
-	if err != nil {
+	d, ok := oci.ParseBytes(s.word())
+	if !ok {
 		s.bad = true
+		return oci.Digest{}
 	}
 	return d
 }
