@@ -126,7 +126,9 @@ func endpointOf(n *network.Sandbox, name string) int {
 	return slices.IndexFunc(n.Endpoints, func(e network.Endpoint) bool { return e.Network == name })
 }
 
-// running is what the running container has of networks, and its namespace.
+// running is what the running container has of networks, and its namespace: that
+// of its first process, which still has its number when the file is open, so that
+// it is nobody else's.
 func (c *Container) running(pid int) (*network.Sandbox, *os.File, error) {
 	n, err := c.Sandbox()
 	if err != nil {
@@ -139,7 +141,18 @@ func (c *Container) running(pid int) (*network.Sandbox, *os.File, error) {
 		}
 	}
 	namespace, err := os.Open("/proc/" + strconv.Itoa(pid) + "/ns/net")
-	return n, namespace, err
+	if err != nil {
+		return nil, nil, err
+	}
+	st, err := c.status(true)
+	if err == nil && st.Pid != pid {
+		err = fmt.Errorf("%w: %s", ErrNotRunning, c.Name)
+	}
+	if err != nil {
+		namespace.Close()
+		return nil, nil, err
+	}
+	return n, namespace, nil
 }
 
 // settleNetworks takes down what a container that has ended meanwhile got too
@@ -196,6 +209,9 @@ func (c *Container) Disconnect(name string) error {
 // reports whether it was there. A command that was killed may have left a part.
 func (c *Container) leaveNow(name string, from *network.Network, pid int) (had bool, err error) {
 	n, namespace, err := c.running(pid)
+	if errors.Is(err, ErrNotRunning) {
+		return false, c.settleNetworks()
+	}
 	if err != nil {
 		return false, err
 	}

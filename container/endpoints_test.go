@@ -1,7 +1,9 @@
 package container
 
 import (
+	"errors"
 	"fmt"
+	"os"
 	"testing"
 	"time"
 
@@ -21,5 +23,29 @@ func TestImageThatExposesEverything(t *testing.T) {
 	}
 	if len(published) != len(exposed) || published[0].HostPort != 80 || published[1].HostPort != 0 {
 		t.Errorf("%d ports of %d are published, the first of them %v", len(published), len(exposed), published[:2])
+	}
+}
+
+// A container's process may end between the look for its number and the look at its network, and the number may be another
+// process's then: nobody is given a container's interface by that.
+func TestNumberOfAnotherProcess(t *testing.T) {
+	e := newEngine(t)
+	c := e.start(Settings{Network: "none", Command: []string{"sleep", "1000"}})
+	unlock, err := c.lock()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unlock()
+	st, err := c.status(true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, namespace, err := c.running(st.Pid); err != nil {
+		t.Error(err)
+	} else {
+		namespace.Close()
+	}
+	if _, _, err := c.running(os.Getpid()); !errors.Is(err, ErrNotRunning) {
+		t.Errorf("the network namespace of another process: %v", err)
 	}
 }

@@ -194,8 +194,9 @@ func (c *compiler) becomeRoot() {
 }
 
 // openNamespace opens a namespace and makes sure that it is one, of that type.
+// At the path may be anything, which is not waited for.
 func openNamespace(ns specs.LinuxNamespace) (*os.File, error) {
-	f, err := os.Open(ns.Path)
+	f, err := os.OpenFile(ns.Path, unix.O_NONBLOCK|unix.O_NOCTTY, 0)
 	if err != nil {
 		return nil, badField("linux.namespaces", "%w", err)
 	}
