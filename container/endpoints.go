@@ -14,39 +14,13 @@ import (
 	"loper.run/network/usernet"
 )
 
-// claim is the taking of a container's addresses, names and ports, while its
-// config.json is made.
-type claim struct {
-	done    chan struct{} // nil: it can be on no network
-	sandbox *network.Sandbox
-	err     error
-}
-
-// claim begins to take what the container needs of networks. One that is on none
-// and may be connected later needs who resolves names.
-func (c *Container) claim() *claim {
-	if c.Settings.Network != "" {
-		return &claim{}
-	}
-	taking := &claim{done: make(chan struct{})}
-	go func() {
-		taking.sandbox, taking.err = c.takeNetworks()
-		close(taking.done)
-	}()
-	return taking
-}
-
-// wait returns what was taken, nil without networks.
-func (t *claim) wait() (*network.Sandbox, error) {
-	if t.done != nil {
-		<-t.done
-	}
-	return t.sandbox, t.err
-}
-
 // takeNetworks takes the container's addresses, names and ports, and writes down
-// for its monitor what it has.
+// for its monitor what it has: nil if it can be on no network. One that is on none
+// and may be connected later needs who resolves names.
 func (c *Container) takeNetworks() (*network.Sandbox, error) {
+	if c.Settings.Network != "" {
+		return nil, nil
+	}
 	if c.engine.Rootless {
 		if err := usernet.CheckPorts(c.publish()); err != nil {
 			return nil, err

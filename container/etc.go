@@ -33,8 +33,8 @@ func (c *Container) makeEtc() error {
 
 // writeEtc writes the files for /etc when it is known what the container has of
 // networks. They are owned by the container's root so that it may change them.
-func (c *Container) writeEtc(f *facts, networks *claim) error {
-	n, err := networks.wait()
+func (c *Container) writeEtc(f *facts, networks func() (*network.Sandbox, error)) error {
+	n, err := networks()
 	if err != nil {
 		return err
 	}

@@ -21,11 +21,11 @@ func (e *Engine) useSpace() {
 // enterSpace makes an ordinary user's namespaces for a container that may have
 // networks, when it knows which, or finds them; nil for others. It is let go of by
 // leaveNetworks, or by the monitor that it is handed to.
-func (c *Container) enterSpace(networks *claim) (*usernet.Space, error) {
+func (c *Container) enterSpace(networks func() (*network.Sandbox, error)) (*usernet.Space, error) {
 	if !c.engine.Rootless || c.Settings.Network != "" {
 		return nil, nil
 	}
-	n, err := networks.wait()
+	n, err := networks()
 	if err != nil {
 		return nil, err
 	}

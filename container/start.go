@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"strings"
+	"sync"
 	"syscall"
 
 	"loper.run/container/attach"
@@ -90,8 +91,6 @@ func (c *Container) start(o StartOptions) error {
 	if err := os.Mkdir(c.RunDir(), 0o700); err != nil && !errors.Is(err, os.ErrExist) {
 		return err
 	}
-	networks := c.claim()
-	defer networks.wait() // whoever cleans up after us finds all of it
 	f, err := c.gather()
 	if err != nil {
 		return err
@@ -137,6 +136,7 @@ func (c *Container) start(o StartOptions) error {
 	if err := c.makeEtc(); err != nil {
 		return err
 	}
+	networks := sync.OnceValues(c.takeNetworks) // while the monitor prepares the start, if that needs none
 	space, err := c.enterSpace(networks)
 	if err != nil {
 		return err

@@ -41,7 +41,7 @@ func (f *Firewall) Heal(gone func() bool) (done Healed, err error) {
 		return done, err
 	}
 	if !whole {
-		if done.For, err = s.putBack(); done.For == 0 || err != nil {
+		if done.For, err = s.putBack(""); done.For == 0 || err != nil {
 			return Healed{}, err
 		}
 	}
@@ -51,14 +51,14 @@ func (f *Firewall) Heal(gone func() bool) (done Healed, err error) {
 }
 
 // putBack makes the tables anew if containers run that need them, and tells how
-// many.
-func (s *session) putBack() (connected int, err error) {
+// many. One that is starting, "": none, gets what it needs when it is connected.
+func (s *session) putBack(starting string) (connected int, err error) {
 	all, err := s.running()
 	if err != nil {
 		return 0, err
 	}
 	for _, sb := range all {
-		if len(bridged(sb)) > 0 {
+		if len(bridged(sb)) > 0 && sb.Container != starting {
 			connected++
 		}
 	}

@@ -120,7 +120,7 @@ func (f *Firewall) Ensure(sb *network.Sandbox) (notes []string, err error) {
 		return nil, err
 	}
 	if !made {
-		connected, err := s.putBack()
+		connected, err := s.putBack(sb.Container)
 		if err != nil {
 			return nil, err
 		}
