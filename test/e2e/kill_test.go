@@ -70,7 +70,16 @@ func TestOneMonitorAndNoOtherProcess(t *testing.T) {
 func (e *engine) picture(state ...string) env.Host {
 	e.t.Helper()
 	e.must("run", "--rm", "busybox", "true")
-	if err := os.WriteFile(filepath.Join(e.runroot, "network", "firewall.queue"), nil, 0o600); err != nil {
+	dir := filepath.Join(e.runroot, "network")
+	owner, err := os.Stat(dir)
+	if err == nil {
+		err = os.WriteFile(filepath.Join(dir, "firewall.queue"), nil, 0o600)
+	}
+	if err == nil {
+		st := owner.Sys().(*syscall.Stat_t)
+		err = os.Chown(filepath.Join(dir, "firewall.queue"), int(st.Uid), int(st.Gid))
+	}
+	if err != nil {
 		e.t.Fatal(err)
 	}
 	eventually(e.t, "its interface is gone", func() bool {
