@@ -127,6 +127,14 @@ func TestHairpin(t *testing.T) {
 // ::1, and who tries it is told at once.
 func TestDeafLoopback(t *testing.T) {
 	l, f, _ := published(t, nil)
+	filtered := false
+	l.host.Do(func() {
+		_, err := os.Stat("/proc/sys/net/bridge/bridge-nf-call-ip6tables")
+		filtered = err == nil
+	})
+	if !filtered {
+		t.Skip("this kernel's bridges don't show the packet filter what crosses them")
+	}
 	for value, want := range map[string]outcome{"0": open, "1": refused} {
 		l.settings(l.host, map[string]string{"bridge/bridge-nf-call-ip6tables": value})
 		l.ok(f.Repair())

@@ -24,7 +24,8 @@ type machine struct {
 var usual = []machine{{"6.12", true}, {"6.1", false}}
 
 // packages are those whose tests meet the kernel, the runtime's own first.
-var packages = []string{"runtime/cgroup", "runtime", "cmd/lope", "launch", "container/monitor", "container", "network/firewall"}
+var packages = []string{"runtime/cgroup", "runtime", "cmd/lope", "launch", "container/monitor", "container",
+	"internal/netlink", "network/link", "network/kernel", "network/firewall"}
 
 // only are the tests that a package has for the machine, of packages whose others find the same anywhere.
 var only = map[string]string{"network/firewall": "^TestReal"}
