@@ -109,8 +109,25 @@ func (w *waiting) prepare(s *usernet.Space) error { return w.tell(s) }
 // release tells the monitor that its container is ready. It is not waited for
 // any more; its report comes on the socket.
 func (w *waiting) release() error {
-	go syscall.Wait4(w.pid, nil, 0, nil) // in case we live longer than the container
-	return w.tell(nil)
+	err := w.tell(nil)
+	go reap(w.pid) // in case we live longer than the container
+	return err
+}
+
+// reap waits for a child, without a thread of its own where the kernel can.
+func reap(pid int) {
+	if fd, err := unix.PidfdOpen(pid, unix.PIDFD_NONBLOCK); err == nil {
+		f := os.NewFile(uintptr(fd), "monitor")
+		defer f.Close()
+		ended := func(uintptr) bool {
+			n, _ := syscall.Wait4(pid, nil, unix.WNOHANG, nil)
+			return n != 0
+		}
+		if raw, err := f.SyscallConn(); err == nil && raw.Read(ended) == nil {
+			return
+		}
+	}
+	syscall.Wait4(pid, nil, 0, nil)
 }
 
 func (w *waiting) tell(s *usernet.Space) error {
