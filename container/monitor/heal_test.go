@@ -53,7 +53,7 @@ func TestHealerIsHandedOver(t *testing.T) {
 	if n.queue.fd != -1 || n.turn != -1 || n.ears.fd != -1 || n.bell.fd != -1 {
 		t.Errorf("descriptors of nothing: %+v", n)
 	}
-	again.rested = true
+	again.rested, again.deaf = true, true
 	if due := again.timeout(); due < 500 || due > 1100 {
 		t.Errorf("waits %d ms", due)
 	}
