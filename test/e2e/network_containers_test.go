@@ -234,7 +234,6 @@ func TestWrongNetworks(t *testing.T) {
 		{[]string{"invalid network"}, []string{"--network", "../n"}},
 		{[]string{"conflicting options"}, []string{"--network", "none", "--network", "n"}},
 		{[]string{`network "n" is specified multiple times`}, []string{"--network", "n", "--network", "n"}},
-		{[]string{"port publishing and the host type network mode"}, []string{"--network", "host", "-p", "80:80"}},
 		{[]string{"port publishing and the container type network mode"}, []string{"--network", "container:c", "-p", "80:80"}},
 		{[]string{"hostname and the container type network mode"}, []string{"--network", "container:c", "--hostname", "x"}},
 		{[]string{"user specified IP address is supported on user defined networks only"}, []string{"--ip", "10.89.0.9"}},

@@ -48,7 +48,11 @@ func adopt() (*os.Process, error) {
 	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
 		return nil, os.NewSyscallError("prctl PR_SET_CHILD_SUBREAPER", err)
 	}
-	return os.StartProcess("/proc/self/exe", os.Args, &os.ProcAttr{
+	program, err := os.Executable() // not /proc/self/exe: what it starts is called exe
+	if err != nil {
+		return nil, err
+	}
+	return os.StartProcess(program, os.Args, &os.ProcAttr{
 		Env: append(os.Environ(), isReaped+"=1"), Files: []*os.File{os.Stdin, os.Stdout, os.Stderr},
 		Sys: &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL},
 	})
