@@ -101,6 +101,12 @@ func LinkLayer(offset, size uint8) Field {
 	return Field{of: payload, key: unix.NFT_PAYLOAD_LL_HEADER, at: offset, size: size}
 }
 
+// First is the first bytes of what is in a packet.
+func (f Field) First(n uint8) Field {
+	f.size = n
+	return f
+}
+
 // Fib asks the routing table, with unix.NFTA_FIB_F_… of the packet, for the
 // interface of a route (unix.NFT_FIB_RESULT_OIF: its index, 0: none; …_OIFNAME)
 // or the type of an address (…_ADDRTYPE: unix.RTN_…).

@@ -10,7 +10,7 @@ import (
 )
 
 // version is part of a chain's name: tables of another one are made anew.
-const version = "made-4"
+const version = "made-5"
 
 // half is what one of the families has.
 type half struct {
@@ -115,8 +115,8 @@ const loIndex = 1
 
 // is matches an address in a range.
 func is(f nft.Field, p netip.Prefix) nft.Expr {
-	if p.IsSingleIP() {
-		return nft.Is(f, nft.Addr(p.Addr()))
+	if p.Bits()%8 == 0 { // its first bytes are enough
+		return nft.Is(f.First(uint8(p.Bits()/8)), nft.Addr(p.Masked().Addr())[:p.Bits()/8])
 	}
 	mask := make([]byte, p.Addr().BitLen()/8)
 	for i := range p.Bits() {
@@ -194,14 +194,17 @@ func (h *half) unseal(b *nft.Batch) {
 	out := nft.Chain{Table: h.table, Name: "pass", Type: nft.Filter, Hook: nft.Postrouting, Priority: lastAtPostrouting}
 	b.AddChain(out)
 	b.AddRule(out, "these rules are there", h.in(bridges, nft.OIFName), nft.AddMark(network.PassMark))
-	in := nft.Chain{Table: h.table, Name: "pass-bridged", Type: nft.Filter, Hook: nft.Prerouting, Priority: lastAtPrerouting}
+	// Most packets belong to no published port, and stay one rule.
+	in := nft.Chain{Table: h.table, Name: "arrived", Type: nft.Filter, Hook: nft.Prerouting, Priority: lastAtPrerouting}
 	b.AddChain(in)
 	add := b.Rules(in)
+	add("", nft.None(nft.CtStatus, nft.StatusDNAT), nft.Accept())
+	add("through the gate", nft.Is(nft.IIFName, nft.Name(gateOf(h.table.Name).in)), nft.SetMark(0))
 	mark, back := nft.AddMark(network.PassMark), nft.In(h.home(), nft.IIFName, h.daddr)
 	add("answers to the host's loopback", is(h.daddr, h.loopback), h.in(bridges, nft.IIFName), mark)
-	const both = nft.StatusDNAT | nft.StatusSNAT // but not of the first packet, which goes out later
-	add("published ports, from their own network", nft.Masked(nft.CtStatus, nft.Uint32(both), nft.Uint32(both)), back, mark)
-	add("published ports, from their own network", nft.Any(nft.CtState, nft.NewState), nft.Any(nft.CtStatus, nft.StatusDNAT), back, mark)
+	// Not of a first packet that is translated once more, since it goes out later.
+	add("published ports, from their own network", nft.Any(nft.CtStatus, nft.StatusSNAT), back, mark)
+	add("published ports, from their own network", nft.Any(nft.CtState, nft.NewState), back, mark)
 }
 
 // localOnly matches a destination that is one of the host's addresses.

@@ -323,7 +323,7 @@ func TestBackWhileLooking(t *testing.T) {
 			t.Errorf("the %s packet is lost when the host forgot its neighbour", what)
 		}
 	}
-	w.nft("flush", "chain", "ip", firewallName(w), "pass-bridged")
+	w.nft("flush", "chain", "ip", firewallName(w), "arrived")
 	if answered(c, short) || answered(dial(), short) {
 		t.Error("it would have arrived anyway")
 	}

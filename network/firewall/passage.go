@@ -89,9 +89,8 @@ func (g *gate) passage(b *nft.Batch, h half) {
 	// against it.
 	input := nft.Chain{Table: h.table, Name: "host-input", Type: nft.Filter, Hook: nft.Input, Priority: lastAtInput}
 	again := h.chain(gateChain)
-	leave := nft.Chain{Table: h.table, Name: "gate-left", Type: nft.Filter, Hook: nft.Prerouting, Priority: lastAtPrerouting}
 	output := nft.Chain{Table: h.table, Name: "gate-only", Type: nft.Filter, Hook: nft.Output, Priority: firstAtOutput}
-	for _, c := range []nft.Chain{input, again, leave, output} {
+	for _, c := range []nft.Chain{input, again, output} {
 		b.AddChain(c)
 		b.FlushChain(c)
 	}
@@ -111,5 +110,4 @@ func (g *gate) passage(b *nft.Batch, h half) {
 	}
 	b.AddRule(again, "", nft.SetMark(g.mark), nft.Dup(to, 0), nft.Drop())
 	b.AddRule(output, "the gate is gone", nft.Is(nft.MetaMark, nft.Uint32(g.mark)), nft.Not(nft.OIFName, nft.Name(g.out)), nft.Drop())
-	b.AddRule(leave, "", nft.Is(nft.IIFName, nft.Name(g.in)), nft.SetMark(0))
 }
