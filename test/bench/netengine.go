@@ -162,8 +162,8 @@ func (b *bench) netDocker(archive, _ string) (*netEngine, error) {
 	if err != nil {
 		return nil, err
 	}
-	dir := filepath.Join(b.dir, "docker")
-	if err := os.Mkdir(dir, 0o700); err != nil {
+	dir, err := os.MkdirTemp(b.dir, "docker-") // each part of the benchmarks has a daemon of its own
+	if err != nil {
 		return nil, err
 	}
 	config := filepath.Join(dir, "daemon.json")

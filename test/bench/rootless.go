@@ -26,6 +26,11 @@ func (b *bench) rootless() error {
 	if err := env.BuildNet(filepath.Join(b.dir, "bin")); err != nil {
 		return err
 	}
+	restore, err := env.OpenTun() // which desktops give to everybody, and a way out takes
+	if err != nil {
+		return err
+	}
+	defer restore()
 	archive, reference, err := b.trafficImage()
 	if err != nil {
 		return err
