@@ -7,7 +7,6 @@ import (
 	jlexer "github.com/mailru/easyjson/jlexer"
 	jwriter "github.com/mailru/easyjson/jwriter"
 	network "loper.run/network"
-	netip "net/netip"
 )
 
 // suppress unused package warning
@@ -1028,7 +1027,11 @@ func easyjson37f6e425DecodeLoperRunContainer1(in *jlexer.Lexer, out *Settings) {
 				}
 				for !in.IsDelim(']') {
 					var v31 network.Request
-					easyjson37f6e425DecodeLoperRunNetwork(in, &v31)
+					if in.IsNull() {
+						in.Skip()
+					} else {
+						(v31).UnmarshalEasyJSON(in)
+					}
 					out.Networks = append(out.Networks, v31)
 					in.WantComma()
 				}
@@ -1494,7 +1497,11 @@ func easyjson37f6e425DecodeLoperRunContainer1(in *jlexer.Lexer, out *Settings) {
 				}
 				for !in.IsDelim(']') {
 					var v47 network.Port
-					easyjson37f6e425DecodeLoperRunNetwork1(in, &v47)
+					if in.IsNull() {
+						in.Skip()
+					} else {
+						(v47).UnmarshalEasyJSON(in)
+					}
 					out.Ports = append(out.Ports, v47)
 					in.WantComma()
 				}
@@ -1930,7 +1937,7 @@ func easyjson37f6e425EncodeLoperRunContainer1(out *jwriter.Writer, in Settings) 
 				if v58 > 0 {
 					out.RawByte(',')
 				}
-				easyjson37f6e425EncodeLoperRunNetwork(out, v59)
+				(v59).MarshalEasyJSON(out)
 			}
 			out.RawByte(']')
 		}
@@ -2344,7 +2351,7 @@ func easyjson37f6e425EncodeLoperRunContainer1(out *jwriter.Writer, in Settings) 
 				if v86 > 0 {
 					out.RawByte(',')
 				}
-				easyjson37f6e425EncodeLoperRunNetwork1(out, v87)
+				(v87).MarshalEasyJSON(out)
 			}
 			out.RawByte(']')
 		}
@@ -2569,99 +2576,6 @@ func easyjson37f6e425EncodeLoperRunContainer1(out *jwriter.Writer, in Settings) 
 	}
 	out.RawByte('}')
 }
-func easyjson37f6e425DecodeLoperRunNetwork1(in *jlexer.Lexer, out *network.Port) {
-	isTopLevel := in.IsStart()
-	if in.IsNull() {
-		if isTopLevel {
-			in.Consumed()
-		}
-		in.Skip()
-		return
-	}
-	in.Delim('{')
-	for !in.IsDelim('}') {
-		key := in.UnsafeFieldName(false)
-		in.WantColon()
-		switch key {
-		case "host":
-			if in.IsNull() {
-				in.Skip()
-			} else {
-				if data := in.UnsafeBytes(); in.Ok() {
-					in.AddError((out.Host).UnmarshalText(data))
-				}
-			}
-		case "hostPort":
-			if in.IsNull() {
-				in.Skip()
-			} else {
-				out.HostPort = uint16(in.Uint16())
-			}
-		case "hostEnd":
-			if in.IsNull() {
-				in.Skip()
-			} else {
-				out.HostEnd = uint16(in.Uint16())
-			}
-		case "containerPort":
-			if in.IsNull() {
-				in.Skip()
-			} else {
-				out.ContainerPort = uint16(in.Uint16())
-			}
-		case "protocol":
-			if in.IsNull() {
-				in.Skip()
-			} else {
-				out.Protocol = string(in.String())
-			}
-		default:
-			in.SkipRecursive()
-		}
-		in.WantComma()
-	}
-	in.Delim('}')
-	if isTopLevel {
-		in.Consumed()
-	}
-}
-func easyjson37f6e425EncodeLoperRunNetwork1(out *jwriter.Writer, in network.Port) {
-	out.RawByte('{')
-	first := true
-	_ = first
-	if (in.Host != netip.Addr{}) {
-		const prefix string = ",\"host\":"
-		first = false
-		out.RawString(prefix[1:])
-		out.RawText((in.Host).MarshalText())
-	}
-	{
-		const prefix string = ",\"hostPort\":"
-		if first {
-			first = false
-			out.RawString(prefix[1:])
-		} else {
-			out.RawString(prefix)
-		}
-		out.Uint16(uint16(in.HostPort))
-	}
-	if in.HostEnd != 0 {
-		const prefix string = ",\"hostEnd\":"
-		out.RawString(prefix)
-		out.Uint16(uint16(in.HostEnd))
-	}
-	{
-		const prefix string = ",\"containerPort\":"
-		out.RawString(prefix)
-		out.Uint16(uint16(in.ContainerPort))
-	}
-	{
-		const prefix string = ",\"protocol\":"
-		out.RawString(prefix)
-		out.String(string(in.Protocol))
-	}
-	out.RawByte('}')
-}
 func easyjson37f6e425DecodeLoperRunContainer5(in *jlexer.Lexer, out *Device) {
 	isTopLevel := in.IsStart()
 	if in.IsNull() {
@@ -2785,147 +2699,6 @@ func easyjson37f6e425EncodeLoperRunContainer4(out *jwriter.Writer, in Ulimit) {
 		const prefix string = ",\"hard\":"
 		out.RawString(prefix)
 		out.Uint64(uint64(in.Hard))
-	}
-	out.RawByte('}')
-}
-func easyjson37f6e425DecodeLoperRunNetwork(in *jlexer.Lexer, out *network.Request) {
-	isTopLevel := in.IsStart()
-	if in.IsNull() {
-		if isTopLevel {
-			in.Consumed()
-		}
-		in.Skip()
-		return
-	}
-	in.Delim('{')
-	for !in.IsDelim('}') {
-		key := in.UnsafeFieldName(false)
-		in.WantColon()
-		switch key {
-		case "network":
-			if in.IsNull() {
-				in.Skip()
-			} else {
-				out.Network = string(in.String())
-			}
-		case "aliases":
-			if in.IsNull() {
-				in.Skip()
-				out.Aliases = nil
-			} else {
-				in.Delim('[')
-				if out.Aliases == nil {
-					if !in.IsDelim(']') {
-						out.Aliases = make([]string, 0, 4)
-					} else {
-						out.Aliases = []string{}
-					}
-				} else {
-					out.Aliases = (out.Aliases)[:0]
-				}
-				for !in.IsDelim(']') {
-					var v92 string
-					if in.IsNull() {
-						in.Skip()
-					} else {
-						v92 = string(in.String())
-					}
-					out.Aliases = append(out.Aliases, v92)
-					in.WantComma()
-				}
-				in.Delim(']')
-			}
-		case "ip":
-			if in.IsNull() {
-				in.Skip()
-			} else {
-				if data := in.UnsafeBytes(); in.Ok() {
-					in.AddError((out.IP).UnmarshalText(data))
-				}
-			}
-		case "ip6":
-			if in.IsNull() {
-				in.Skip()
-			} else {
-				if data := in.UnsafeBytes(); in.Ok() {
-					in.AddError((out.IP6).UnmarshalText(data))
-				}
-			}
-		case "mac":
-			if in.IsNull() {
-				in.Skip()
-			} else {
-				out.MAC = string(in.String())
-			}
-		case "interface":
-			if in.IsNull() {
-				in.Skip()
-			} else {
-				out.Interface = string(in.String())
-			}
-		case "priority":
-			if in.IsNull() {
-				in.Skip()
-			} else {
-				out.Priority = int(in.Int())
-			}
-		default:
-			in.SkipRecursive()
-		}
-		in.WantComma()
-	}
-	in.Delim('}')
-	if isTopLevel {
-		in.Consumed()
-	}
-}
-func easyjson37f6e425EncodeLoperRunNetwork(out *jwriter.Writer, in network.Request) {
-	out.RawByte('{')
-	first := true
-	_ = first
-	{
-		const prefix string = ",\"network\":"
-		out.RawString(prefix[1:])
-		out.String(string(in.Network))
-	}
-	if len(in.Aliases) != 0 {
-		const prefix string = ",\"aliases\":"
-		out.RawString(prefix)
-		{
-			out.RawByte('[')
-			for v93, v94 := range in.Aliases {
-				if v93 > 0 {
-					out.RawByte(',')
-				}
-				out.String(string(v94))
-			}
-			out.RawByte(']')
-		}
-	}
-	if (in.IP != netip.Addr{}) {
-		const prefix string = ",\"ip\":"
-		out.RawString(prefix)
-		out.RawText((in.IP).MarshalText())
-	}
-	if (in.IP6 != netip.Addr{}) {
-		const prefix string = ",\"ip6\":"
-		out.RawString(prefix)
-		out.RawText((in.IP6).MarshalText())
-	}
-	if in.MAC != "" {
-		const prefix string = ",\"mac\":"
-		out.RawString(prefix)
-		out.String(string(in.MAC))
-	}
-	if in.Interface != "" {
-		const prefix string = ",\"interface\":"
-		out.RawString(prefix)
-		out.String(string(in.Interface))
-	}
-	if in.Priority != 0 {
-		const prefix string = ",\"priority\":"
-		out.RawString(prefix)
-		out.Int(int(in.Priority))
 	}
 	out.RawByte('}')
 }

@@ -94,6 +94,8 @@ type Route struct {
 }
 
 // Request is one --network of a container: a network, and what is wanted of it.
+//
+//easyjson:json
 type Request struct {
 	Network   string     `json:"network"` // name, or the beginning of an id
 	Aliases   []string   `json:"aliases,omitempty"`
@@ -105,6 +107,8 @@ type Request struct {
 }
 
 // Port is one -p: a port of the host that leads to one of a container.
+//
+//easyjson:json
 type Port struct {
 	Host          netip.Addr `json:"host,omitzero"`     // invalid: all addresses of both families
 	HostPort      uint16     `json:"hostPort"`          // 0 in a request: any that is free

@@ -82,7 +82,11 @@ func easyjson37f6e425DecodeLoperRunNetwork(in *jlexer.Lexer, out *Sandbox) {
 				}
 				for !in.IsDelim(']') {
 					var v2 Port
-					easyjson37f6e425DecodeLoperRunNetwork2(in, &v2)
+					if in.IsNull() {
+						in.Skip()
+					} else {
+						(v2).UnmarshalEasyJSON(in)
+					}
 					out.Ports = append(out.Ports, v2)
 					in.WantComma()
 				}
@@ -140,7 +144,7 @@ func easyjson37f6e425DecodeLoperRunNetwork(in *jlexer.Lexer, out *Sandbox) {
 				}
 				for !in.IsDelim(']') {
 					var v4 HostName
-					easyjson37f6e425DecodeLoperRunNetwork3(in, &v4)
+					easyjson37f6e425DecodeLoperRunNetwork2(in, &v4)
 					out.Hosts = append(out.Hosts, v4)
 					in.WantComma()
 				}
@@ -246,7 +250,7 @@ func easyjson37f6e425EncodeLoperRunNetwork(out *jwriter.Writer, in Sandbox) {
 				if v8 > 0 {
 					out.RawByte(',')
 				}
-				easyjson37f6e425EncodeLoperRunNetwork2(out, v9)
+				(v9).MarshalEasyJSON(out)
 			}
 			out.RawByte(']')
 		}
@@ -279,7 +283,7 @@ func easyjson37f6e425EncodeLoperRunNetwork(out *jwriter.Writer, in Sandbox) {
 				if v12 > 0 {
 					out.RawByte(',')
 				}
-				easyjson37f6e425EncodeLoperRunNetwork3(out, v13)
+				easyjson37f6e425EncodeLoperRunNetwork2(out, v13)
 			}
 			out.RawByte(']')
 		}
@@ -330,7 +334,7 @@ func (v Sandbox) MarshalEasyJSON(w *jwriter.Writer) {
 func (v *Sandbox) UnmarshalEasyJSON(l *jlexer.Lexer) {
 	easyjson37f6e425DecodeLoperRunNetwork(l, v)
 }
-func easyjson37f6e425DecodeLoperRunNetwork3(in *jlexer.Lexer, out *HostName) {
+func easyjson37f6e425DecodeLoperRunNetwork2(in *jlexer.Lexer, out *HostName) {
 	isTopLevel := in.IsStart()
 	if in.IsNull() {
 		if isTopLevel {
@@ -368,7 +372,7 @@ func easyjson37f6e425DecodeLoperRunNetwork3(in *jlexer.Lexer, out *HostName) {
 		in.Consumed()
 	}
 }
-func easyjson37f6e425EncodeLoperRunNetwork3(out *jwriter.Writer, in HostName) {
+func easyjson37f6e425EncodeLoperRunNetwork2(out *jwriter.Writer, in HostName) {
 	out.RawByte('{')
 	first := true
 	_ = first
@@ -381,99 +385,6 @@ func easyjson37f6e425EncodeLoperRunNetwork3(out *jwriter.Writer, in HostName) {
 		const prefix string = ",\"address\":"
 		out.RawString(prefix)
 		out.RawText((in.Address).MarshalText())
-	}
-	out.RawByte('}')
-}
-func easyjson37f6e425DecodeLoperRunNetwork2(in *jlexer.Lexer, out *Port) {
-	isTopLevel := in.IsStart()
-	if in.IsNull() {
-		if isTopLevel {
-			in.Consumed()
-		}
-		in.Skip()
-		return
-	}
-	in.Delim('{')
-	for !in.IsDelim('}') {
-		key := in.UnsafeFieldName(false)
-		in.WantColon()
-		switch key {
-		case "host":
-			if in.IsNull() {
-				in.Skip()
-			} else {
-				if data := in.UnsafeBytes(); in.Ok() {
-					in.AddError((out.Host).UnmarshalText(data))
-				}
-			}
-		case "hostPort":
-			if in.IsNull() {
-				in.Skip()
-			} else {
-				out.HostPort = uint16(in.Uint16())
-			}
-		case "hostEnd":
-			if in.IsNull() {
-				in.Skip()
-			} else {
-				out.HostEnd = uint16(in.Uint16())
-			}
-		case "containerPort":
-			if in.IsNull() {
-				in.Skip()
-			} else {
-				out.ContainerPort = uint16(in.Uint16())
-			}
-		case "protocol":
-			if in.IsNull() {
-				in.Skip()
-			} else {
-				out.Protocol = string(in.String())
-			}
-		default:
-			in.SkipRecursive()
-		}
-		in.WantComma()
-	}
-	in.Delim('}')
-	if isTopLevel {
-		in.Consumed()
-	}
-}
-func easyjson37f6e425EncodeLoperRunNetwork2(out *jwriter.Writer, in Port) {
-	out.RawByte('{')
-	first := true
-	_ = first
-	if (in.Host != netip.Addr{}) {
-		const prefix string = ",\"host\":"
-		first = false
-		out.RawString(prefix[1:])
-		out.RawText((in.Host).MarshalText())
-	}
-	{
-		const prefix string = ",\"hostPort\":"
-		if first {
-			first = false
-			out.RawString(prefix[1:])
-		} else {
-			out.RawString(prefix)
-		}
-		out.Uint16(uint16(in.HostPort))
-	}
-	if in.HostEnd != 0 {
-		const prefix string = ",\"hostEnd\":"
-		out.RawString(prefix)
-		out.Uint16(uint16(in.HostEnd))
-	}
-	{
-		const prefix string = ",\"containerPort\":"
-		out.RawString(prefix)
-		out.Uint16(uint16(in.ContainerPort))
-	}
-	{
-		const prefix string = ",\"protocol\":"
-		out.RawString(prefix)
-		out.String(string(in.Protocol))
 	}
 	out.RawByte('}')
 }
@@ -685,7 +596,7 @@ func easyjson37f6e425DecodeLoperRunNetwork1(in *jlexer.Lexer, out *Endpoint) {
 				}
 				for !in.IsDelim(']') {
 					var v19 Route
-					easyjson37f6e425DecodeLoperRunNetwork4(in, &v19)
+					easyjson37f6e425DecodeLoperRunNetwork3(in, &v19)
 					out.Routes = append(out.Routes, v19)
 					in.WantComma()
 				}
@@ -884,7 +795,7 @@ func easyjson37f6e425EncodeLoperRunNetwork1(out *jwriter.Writer, in Endpoint) {
 				if v27 > 0 {
 					out.RawByte(',')
 				}
-				easyjson37f6e425EncodeLoperRunNetwork4(out, v28)
+				easyjson37f6e425EncodeLoperRunNetwork3(out, v28)
 			}
 			out.RawByte(']')
 		}
@@ -925,7 +836,7 @@ func easyjson37f6e425EncodeLoperRunNetwork1(out *jwriter.Writer, in Endpoint) {
 	}
 	out.RawByte('}')
 }
-func easyjson37f6e425DecodeLoperRunNetwork4(in *jlexer.Lexer, out *Route) {
+func easyjson37f6e425DecodeLoperRunNetwork3(in *jlexer.Lexer, out *Route) {
 	isTopLevel := in.IsStart()
 	if in.IsNull() {
 		if isTopLevel {
@@ -971,7 +882,7 @@ func easyjson37f6e425DecodeLoperRunNetwork4(in *jlexer.Lexer, out *Route) {
 		in.Consumed()
 	}
 }
-func easyjson37f6e425EncodeLoperRunNetwork4(out *jwriter.Writer, in Route) {
+func easyjson37f6e425EncodeLoperRunNetwork3(out *jwriter.Writer, in Route) {
 	out.RawByte('{')
 	first := true
 	_ = first
@@ -992,7 +903,261 @@ func easyjson37f6e425EncodeLoperRunNetwork4(out *jwriter.Writer, in Route) {
 	}
 	out.RawByte('}')
 }
-func easyjson37f6e425DecodeLoperRunNetwork5(in *jlexer.Lexer, out *Network) {
+func easyjson37f6e425DecodeLoperRunNetwork4(in *jlexer.Lexer, out *Request) {
+	isTopLevel := in.IsStart()
+	if in.IsNull() {
+		if isTopLevel {
+			in.Consumed()
+		}
+		in.Skip()
+		return
+	}
+	in.Delim('{')
+	for !in.IsDelim('}') {
+		key := in.UnsafeFieldName(false)
+		in.WantColon()
+		switch key {
+		case "network":
+			if in.IsNull() {
+				in.Skip()
+			} else {
+				out.Network = string(in.String())
+			}
+		case "aliases":
+			if in.IsNull() {
+				in.Skip()
+				out.Aliases = nil
+			} else {
+				in.Delim('[')
+				if out.Aliases == nil {
+					if !in.IsDelim(']') {
+						out.Aliases = make([]string, 0, 4)
+					} else {
+						out.Aliases = []string{}
+					}
+				} else {
+					out.Aliases = (out.Aliases)[:0]
+				}
+				for !in.IsDelim(']') {
+					var v31 string
+					if in.IsNull() {
+						in.Skip()
+					} else {
+						v31 = string(in.String())
+					}
+					out.Aliases = append(out.Aliases, v31)
+					in.WantComma()
+				}
+				in.Delim(']')
+			}
+		case "ip":
+			if in.IsNull() {
+				in.Skip()
+			} else {
+				if data := in.UnsafeBytes(); in.Ok() {
+					in.AddError((out.IP).UnmarshalText(data))
+				}
+			}
+		case "ip6":
+			if in.IsNull() {
+				in.Skip()
+			} else {
+				if data := in.UnsafeBytes(); in.Ok() {
+					in.AddError((out.IP6).UnmarshalText(data))
+				}
+			}
+		case "mac":
+			if in.IsNull() {
+				in.Skip()
+			} else {
+				out.MAC = string(in.String())
+			}
+		case "interface":
+			if in.IsNull() {
+				in.Skip()
+			} else {
+				out.Interface = string(in.String())
+			}
+		case "priority":
+			if in.IsNull() {
+				in.Skip()
+			} else {
+				out.Priority = int(in.Int())
+			}
+		default:
+			in.SkipRecursive()
+		}
+		in.WantComma()
+	}
+	in.Delim('}')
+	if isTopLevel {
+		in.Consumed()
+	}
+}
+func easyjson37f6e425EncodeLoperRunNetwork4(out *jwriter.Writer, in Request) {
+	out.RawByte('{')
+	first := true
+	_ = first
+	{
+		const prefix string = ",\"network\":"
+		out.RawString(prefix[1:])
+		out.String(string(in.Network))
+	}
+	if len(in.Aliases) != 0 {
+		const prefix string = ",\"aliases\":"
+		out.RawString(prefix)
+		{
+			out.RawByte('[')
+			for v32, v33 := range in.Aliases {
+				if v32 > 0 {
+					out.RawByte(',')
+				}
+				out.String(string(v33))
+			}
+			out.RawByte(']')
+		}
+	}
+	if (in.IP != netip.Addr{}) {
+		const prefix string = ",\"ip\":"
+		out.RawString(prefix)
+		out.RawText((in.IP).MarshalText())
+	}
+	if (in.IP6 != netip.Addr{}) {
+		const prefix string = ",\"ip6\":"
+		out.RawString(prefix)
+		out.RawText((in.IP6).MarshalText())
+	}
+	if in.MAC != "" {
+		const prefix string = ",\"mac\":"
+		out.RawString(prefix)
+		out.String(string(in.MAC))
+	}
+	if in.Interface != "" {
+		const prefix string = ",\"interface\":"
+		out.RawString(prefix)
+		out.String(string(in.Interface))
+	}
+	if in.Priority != 0 {
+		const prefix string = ",\"priority\":"
+		out.RawString(prefix)
+		out.Int(int(in.Priority))
+	}
+	out.RawByte('}')
+}
+
+// MarshalEasyJSON supports easyjson.Marshaler interface
+func (v Request) MarshalEasyJSON(w *jwriter.Writer) {
+	easyjson37f6e425EncodeLoperRunNetwork4(w, v)
+}
+
+// UnmarshalEasyJSON supports easyjson.Unmarshaler interface
+func (v *Request) UnmarshalEasyJSON(l *jlexer.Lexer) {
+	easyjson37f6e425DecodeLoperRunNetwork4(l, v)
+}
+func easyjson37f6e425DecodeLoperRunNetwork5(in *jlexer.Lexer, out *Port) {
+	isTopLevel := in.IsStart()
+	if in.IsNull() {
+		if isTopLevel {
+			in.Consumed()
+		}
+		in.Skip()
+		return
+	}
+	in.Delim('{')
+	for !in.IsDelim('}') {
+		key := in.UnsafeFieldName(false)
+		in.WantColon()
+		switch key {
+		case "host":
+			if in.IsNull() {
+				in.Skip()
+			} else {
+				if data := in.UnsafeBytes(); in.Ok() {
+					in.AddError((out.Host).UnmarshalText(data))
+				}
+			}
+		case "hostPort":
+			if in.IsNull() {
+				in.Skip()
+			} else {
+				out.HostPort = uint16(in.Uint16())
+			}
+		case "hostEnd":
+			if in.IsNull() {
+				in.Skip()
+			} else {
+				out.HostEnd = uint16(in.Uint16())
+			}
+		case "containerPort":
+			if in.IsNull() {
+				in.Skip()
+			} else {
+				out.ContainerPort = uint16(in.Uint16())
+			}
+		case "protocol":
+			if in.IsNull() {
+				in.Skip()
+			} else {
+				out.Protocol = string(in.String())
+			}
+		default:
+			in.SkipRecursive()
+		}
+		in.WantComma()
+	}
+	in.Delim('}')
+	if isTopLevel {
+		in.Consumed()
+	}
+}
+func easyjson37f6e425EncodeLoperRunNetwork5(out *jwriter.Writer, in Port) {
+	out.RawByte('{')
+	first := true
+	_ = first
+	if (in.Host != netip.Addr{}) {
+		const prefix string = ",\"host\":"
+		first = false
+		out.RawString(prefix[1:])
+		out.RawText((in.Host).MarshalText())
+	}
+	{
+		const prefix string = ",\"hostPort\":"
+		if first {
+			first = false
+			out.RawString(prefix[1:])
+		} else {
+			out.RawString(prefix)
+		}
+		out.Uint16(uint16(in.HostPort))
+	}
+	if in.HostEnd != 0 {
+		const prefix string = ",\"hostEnd\":"
+		out.RawString(prefix)
+		out.Uint16(uint16(in.HostEnd))
+	}
+	{
+		const prefix string = ",\"containerPort\":"
+		out.RawString(prefix)
+		out.Uint16(uint16(in.ContainerPort))
+	}
+	{
+		const prefix string = ",\"protocol\":"
+		out.RawString(prefix)
+		out.String(string(in.Protocol))
+	}
+	out.RawByte('}')
+}
+
+// MarshalEasyJSON supports easyjson.Marshaler interface
+func (v Port) MarshalEasyJSON(w *jwriter.Writer) {
+	easyjson37f6e425EncodeLoperRunNetwork5(w, v)
+}
+
+// UnmarshalEasyJSON supports easyjson.Unmarshaler interface
+func (v *Port) UnmarshalEasyJSON(l *jlexer.Lexer) {
+	easyjson37f6e425DecodeLoperRunNetwork5(l, v)
+}
+func easyjson37f6e425DecodeLoperRunNetwork6(in *jlexer.Lexer, out *Network) {
 	isTopLevel := in.IsStart()
 	if in.IsNull() {
 		if isTopLevel {
@@ -1048,9 +1213,9 @@ func easyjson37f6e425DecodeLoperRunNetwork5(in *jlexer.Lexer, out *Network) {
 					out.Subnets = (out.Subnets)[:0]
 				}
 				for !in.IsDelim(']') {
-					var v31 Subnet
-					easyjson37f6e425DecodeLoperRunNetwork6(in, &v31)
-					out.Subnets = append(out.Subnets, v31)
+					var v34 Subnet
+					easyjson37f6e425DecodeLoperRunNetwork7(in, &v34)
+					out.Subnets = append(out.Subnets, v34)
 					in.WantComma()
 				}
 				in.Delim(']')
@@ -1068,13 +1233,13 @@ func easyjson37f6e425DecodeLoperRunNetwork5(in *jlexer.Lexer, out *Network) {
 				for !in.IsDelim('}') {
 					key := string(in.String())
 					in.WantColon()
-					var v32 string
+					var v35 string
 					if in.IsNull() {
 						in.Skip()
 					} else {
-						v32 = string(in.String())
+						v35 = string(in.String())
 					}
-					(out.Options)[key] = v32
+					(out.Options)[key] = v35
 					in.WantComma()
 				}
 				in.Delim('}')
@@ -1092,13 +1257,13 @@ func easyjson37f6e425DecodeLoperRunNetwork5(in *jlexer.Lexer, out *Network) {
 				for !in.IsDelim('}') {
 					key := string(in.String())
 					in.WantColon()
-					var v33 string
+					var v36 string
 					if in.IsNull() {
 						in.Skip()
 					} else {
-						v33 = string(in.String())
+						v36 = string(in.String())
 					}
-					(out.Labels)[key] = v33
+					(out.Labels)[key] = v36
 					in.WantComma()
 				}
 				in.Delim('}')
@@ -1143,15 +1308,15 @@ func easyjson37f6e425DecodeLoperRunNetwork5(in *jlexer.Lexer, out *Network) {
 					out.Nameservers = (out.Nameservers)[:0]
 				}
 				for !in.IsDelim(']') {
-					var v34 netip.Addr
+					var v37 netip.Addr
 					if in.IsNull() {
 						in.Skip()
 					} else {
 						if data := in.UnsafeBytes(); in.Ok() {
-							in.AddError((v34).UnmarshalText(data))
+							in.AddError((v37).UnmarshalText(data))
 						}
 					}
-					out.Nameservers = append(out.Nameservers, v34)
+					out.Nameservers = append(out.Nameservers, v37)
 					in.WantComma()
 				}
 				in.Delim(']')
@@ -1169,15 +1334,15 @@ func easyjson37f6e425DecodeLoperRunNetwork5(in *jlexer.Lexer, out *Network) {
 				for !in.IsDelim('}') {
 					key := string(in.String())
 					in.WantColon()
-					var v35 netip.Addr
+					var v38 netip.Addr
 					if in.IsNull() {
 						in.Skip()
 					} else {
 						if data := in.UnsafeBytes(); in.Ok() {
-							in.AddError((v35).UnmarshalText(data))
+							in.AddError((v38).UnmarshalText(data))
 						}
 					}
-					(out.Aux)[key] = v35
+					(out.Aux)[key] = v38
 					in.WantComma()
 				}
 				in.Delim('}')
@@ -1230,9 +1395,9 @@ func easyjson37f6e425DecodeLoperRunNetwork5(in *jlexer.Lexer, out *Network) {
 					out.Routes = (out.Routes)[:0]
 				}
 				for !in.IsDelim(']') {
-					var v36 Route
-					easyjson37f6e425DecodeLoperRunNetwork4(in, &v36)
-					out.Routes = append(out.Routes, v36)
+					var v39 Route
+					easyjson37f6e425DecodeLoperRunNetwork3(in, &v39)
+					out.Routes = append(out.Routes, v39)
 					in.WantComma()
 				}
 				in.Delim(']')
@@ -1277,7 +1442,7 @@ func easyjson37f6e425DecodeLoperRunNetwork5(in *jlexer.Lexer, out *Network) {
 		in.Consumed()
 	}
 }
-func easyjson37f6e425EncodeLoperRunNetwork5(out *jwriter.Writer, in Network) {
+func easyjson37f6e425EncodeLoperRunNetwork6(out *jwriter.Writer, in Network) {
 	out.RawByte('{')
 	first := true
 	_ = first
@@ -1306,11 +1471,11 @@ func easyjson37f6e425EncodeLoperRunNetwork5(out *jwriter.Writer, in Network) {
 		out.RawString(prefix)
 		{
 			out.RawByte('[')
-			for v37, v38 := range in.Subnets {
-				if v37 > 0 {
+			for v40, v41 := range in.Subnets {
+				if v40 > 0 {
 					out.RawByte(',')
 				}
-				easyjson37f6e425EncodeLoperRunNetwork6(out, v38)
+				easyjson37f6e425EncodeLoperRunNetwork7(out, v41)
 			}
 			out.RawByte(']')
 		}
@@ -1320,16 +1485,16 @@ func easyjson37f6e425EncodeLoperRunNetwork5(out *jwriter.Writer, in Network) {
 		out.RawString(prefix)
 		{
 			out.RawByte('{')
-			v39First := true
-			for v39Name, v39Value := range in.Options {
-				if v39First {
-					v39First = false
+			v42First := true
+			for v42Name, v42Value := range in.Options {
+				if v42First {
+					v42First = false
 				} else {
 					out.RawByte(',')
 				}
-				out.String(string(v39Name))
+				out.String(string(v42Name))
 				out.RawByte(':')
-				out.String(string(v39Value))
+				out.String(string(v42Value))
 			}
 			out.RawByte('}')
 		}
@@ -1339,16 +1504,16 @@ func easyjson37f6e425EncodeLoperRunNetwork5(out *jwriter.Writer, in Network) {
 		out.RawString(prefix)
 		{
 			out.RawByte('{')
-			v40First := true
-			for v40Name, v40Value := range in.Labels {
-				if v40First {
-					v40First = false
+			v43First := true
+			for v43Name, v43Value := range in.Labels {
+				if v43First {
+					v43First = false
 				} else {
 					out.RawByte(',')
 				}
-				out.String(string(v40Name))
+				out.String(string(v43Name))
 				out.RawByte(':')
-				out.String(string(v40Value))
+				out.String(string(v43Value))
 			}
 			out.RawByte('}')
 		}
@@ -1378,11 +1543,11 @@ func easyjson37f6e425EncodeLoperRunNetwork5(out *jwriter.Writer, in Network) {
 		out.RawString(prefix)
 		{
 			out.RawByte('[')
-			for v41, v42 := range in.Nameservers {
-				if v41 > 0 {
+			for v44, v45 := range in.Nameservers {
+				if v44 > 0 {
 					out.RawByte(',')
 				}
-				out.RawText((v42).MarshalText())
+				out.RawText((v45).MarshalText())
 			}
 			out.RawByte(']')
 		}
@@ -1392,16 +1557,16 @@ func easyjson37f6e425EncodeLoperRunNetwork5(out *jwriter.Writer, in Network) {
 		out.RawString(prefix)
 		{
 			out.RawByte('{')
-			v43First := true
-			for v43Name, v43Value := range in.Aux {
-				if v43First {
-					v43First = false
+			v46First := true
+			for v46Name, v46Value := range in.Aux {
+				if v46First {
+					v46First = false
 				} else {
 					out.RawByte(',')
 				}
-				out.String(string(v43Name))
+				out.String(string(v46Name))
 				out.RawByte(':')
-				out.RawText((v43Value).MarshalText())
+				out.RawText((v46Value).MarshalText())
 			}
 			out.RawByte('}')
 		}
@@ -1436,11 +1601,11 @@ func easyjson37f6e425EncodeLoperRunNetwork5(out *jwriter.Writer, in Network) {
 		out.RawString(prefix)
 		{
 			out.RawByte('[')
-			for v44, v45 := range in.Routes {
-				if v44 > 0 {
+			for v47, v48 := range in.Routes {
+				if v47 > 0 {
 					out.RawByte(',')
 				}
-				easyjson37f6e425EncodeLoperRunNetwork4(out, v45)
+				easyjson37f6e425EncodeLoperRunNetwork3(out, v48)
 			}
 			out.RawByte(']')
 		}
@@ -1475,14 +1640,14 @@ func easyjson37f6e425EncodeLoperRunNetwork5(out *jwriter.Writer, in Network) {
 
 // MarshalEasyJSON supports easyjson.Marshaler interface
 func (v Network) MarshalEasyJSON(w *jwriter.Writer) {
-	easyjson37f6e425EncodeLoperRunNetwork5(w, v)
+	easyjson37f6e425EncodeLoperRunNetwork6(w, v)
 }
 
 // UnmarshalEasyJSON supports easyjson.Unmarshaler interface
 func (v *Network) UnmarshalEasyJSON(l *jlexer.Lexer) {
-	easyjson37f6e425DecodeLoperRunNetwork5(l, v)
+	easyjson37f6e425DecodeLoperRunNetwork6(l, v)
 }
-func easyjson37f6e425DecodeLoperRunNetwork6(in *jlexer.Lexer, out *Subnet) {
+func easyjson37f6e425DecodeLoperRunNetwork7(in *jlexer.Lexer, out *Subnet) {
 	isTopLevel := in.IsStart()
 	if in.IsNull() {
 		if isTopLevel {
@@ -1530,7 +1695,7 @@ func easyjson37f6e425DecodeLoperRunNetwork6(in *jlexer.Lexer, out *Subnet) {
 		in.Consumed()
 	}
 }
-func easyjson37f6e425EncodeLoperRunNetwork6(out *jwriter.Writer, in Subnet) {
+func easyjson37f6e425EncodeLoperRunNetwork7(out *jwriter.Writer, in Subnet) {
 	out.RawByte('{')
 	first := true
 	_ = first
@@ -1551,7 +1716,7 @@ func easyjson37f6e425EncodeLoperRunNetwork6(out *jwriter.Writer, in Subnet) {
 	}
 	out.RawByte('}')
 }
-func easyjson37f6e425DecodeLoperRunNetwork7(in *jlexer.Lexer, out *Member) {
+func easyjson37f6e425DecodeLoperRunNetwork8(in *jlexer.Lexer, out *Member) {
 	isTopLevel := in.IsStart()
 	if in.IsNull() {
 		if isTopLevel {
@@ -1593,13 +1758,13 @@ func easyjson37f6e425DecodeLoperRunNetwork7(in *jlexer.Lexer, out *Member) {
 					out.Names = (out.Names)[:0]
 				}
 				for !in.IsDelim(']') {
-					var v46 string
+					var v49 string
 					if in.IsNull() {
 						in.Skip()
 					} else {
-						v46 = string(in.String())
+						v49 = string(in.String())
 					}
-					out.Names = append(out.Names, v46)
+					out.Names = append(out.Names, v49)
 					in.WantComma()
 				}
 				in.Delim(']')
@@ -1616,7 +1781,7 @@ func easyjson37f6e425DecodeLoperRunNetwork7(in *jlexer.Lexer, out *Member) {
 		in.Consumed()
 	}
 }
-func easyjson37f6e425EncodeLoperRunNetwork7(out *jwriter.Writer, in Member) {
+func easyjson37f6e425EncodeLoperRunNetwork8(out *jwriter.Writer, in Member) {
 	out.RawByte('{')
 	first := true
 	_ = first
@@ -1637,11 +1802,11 @@ func easyjson37f6e425EncodeLoperRunNetwork7(out *jwriter.Writer, in Member) {
 			out.RawString("null")
 		} else {
 			out.RawByte('[')
-			for v47, v48 := range in.Names {
-				if v47 > 0 {
+			for v50, v51 := range in.Names {
+				if v50 > 0 {
 					out.RawByte(',')
 				}
-				out.String(string(v48))
+				out.String(string(v51))
 			}
 			out.RawByte(']')
 		}
@@ -1656,10 +1821,10 @@ func easyjson37f6e425EncodeLoperRunNetwork7(out *jwriter.Writer, in Member) {
 
 // MarshalEasyJSON supports easyjson.Marshaler interface
 func (v Member) MarshalEasyJSON(w *jwriter.Writer) {
-	easyjson37f6e425EncodeLoperRunNetwork7(w, v)
+	easyjson37f6e425EncodeLoperRunNetwork8(w, v)
 }
 
 // UnmarshalEasyJSON supports easyjson.Unmarshaler interface
 func (v *Member) UnmarshalEasyJSON(l *jlexer.Lexer) {
-	easyjson37f6e425DecodeLoperRunNetwork7(l, v)
+	easyjson37f6e425DecodeLoperRunNetwork8(l, v)
 }
