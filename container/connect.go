@@ -112,12 +112,10 @@ func (c *Container) connectNow(r network.Request, id string, pid int) error {
 	if err == nil {
 		err = c.addHosts(n, e)
 	}
-	if err == nil {
-		err = c.tellWord()
-	}
 	if err != nil {
 		return errors.Join(err, c.disconnectNow(n, e.NetworkID, namespace))
 	}
+	c.tellWord()
 	return c.settleNetworks()
 }
 

@@ -58,16 +58,18 @@ func (c *Container) prepareHost(n *network.Sandbox) error {
 }
 
 // tellWord tells what the monitor had to do without when it connected the
-// container.
-func (c *Container) tellWord() error {
+// container, which runs whether that can be told or not.
+func (c *Container) tellWord() {
 	if c.Settings.Network != "" || c.engine.Warn == nil {
-		return nil
+		return
 	}
 	word, err := kernel.Word(c.engine.Networks)
+	if err != nil {
+		word = "what the kernel lacks for networks can't be told: " + err.Error()
+	}
 	if word != "" {
 		c.engine.Warn(word)
 	}
-	return err
 }
 
 // requests are the container's networks, in which its host name is a name too.

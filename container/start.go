@@ -155,7 +155,8 @@ func (c *Container) start(o StartOptions) error {
 	if err := c.await(w.socket); err != nil {
 		return err
 	}
-	return c.tellWord()
+	c.tellWord()
+	return nil
 }
 
 // letRun has the monitor prepare the start while the rest is done here.

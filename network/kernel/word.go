@@ -39,5 +39,8 @@ func Word(store *network.Store) (string, error) {
 		return "", err
 	}
 	module, err := os.ReadFile(told)
-	return fmt.Sprintf("the kernel lacks %s: when somebody flushes all rules of its packet filter, containers can be reached by their addresses, and internal networks have a way out, until the rules are back; load it (modprobe %[1]s), then: loper network reload", module), err
+	if err != nil {
+		return "", err
+	}
+	return fmt.Sprintf("the kernel lacks %s: when somebody flushes all rules of its packet filter, containers can be reached by their addresses, and internal networks have a way out, until the rules are back; load it (modprobe %[1]s), then: loper network reload", module), nil
 }
