@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"loper.run/internal/proc"
 	"loper.run/test/env"
 )
 
@@ -46,6 +47,24 @@ func abroad(t *testing.T, ranges bool) (e *engine, out *env.Netns) {
 		fmt.Fprintln(w, "you are "+host)
 	}))
 	return e, out
+}
+
+// sees is what the world tells a container. Debian 12's pasta lets a connection hang now and then, by itself too, so one
+// that got no answer is made anew, and said.
+func (e *engine) sees(container string) (text string) {
+	e.t.Helper()
+	tries := 1
+	if _, err := os.Stat(filepath.Join(e.runroot, "usernet/pasta.pid")); err == nil {
+		tries = 3
+	}
+	for range tries {
+		r := e.run("exec", container, "busybox", "timeout", "5", "busybox", "wget", "-qO-", "http://"+world)
+		if r.code == 0 {
+			return strings.TrimSpace(r.stdout)
+		}
+		e.t.Logf("asked the world: %v", r)
+	}
+	return ""
 }
 
 // carrier builds loper-net beside loper, unless it is there.
@@ -116,7 +135,7 @@ func TestUserNetworks(t *testing.T) {
 			eventually(t, "the server answers by name", func() bool {
 				return strings.TrimSpace(e.run("run", "--rm", "--network", "web", "busybox", "busybox", "wget", "-qO-", "http://server:8000/page").stdout) == "served"
 			})
-			expect(t, "the world sees the host", e.must("exec", "server", "busybox", "wget", "-qO-", "http://"+world), "you are 198.51.100.2")
+			expect(t, "the world sees the host", e.sees("server"), "you are 198.51.100.2")
 			expect(t, "ids", e.must("exec", "server", "id", "-u"), "0")
 			if out := e.must("exec", "server", "ip", "route"); !strings.Contains(out, "default via") {
 				t.Errorf("routes %q", out)
@@ -152,7 +171,7 @@ func TestUserInternalNetwork(t *testing.T) {
 	// Once it is connected to another network, it has a way out.
 	e.must("network", "create", "open")
 	e.must("network", "connect", "open", "inside")
-	expect(t, "the world", e.must("exec", "inside", "busybox", "timeout", "5", "busybox", "wget", "-qO-", "http://"+world), "you are 198.51.100.2")
+	expect(t, "the world", e.sees("inside"), "you are 198.51.100.2")
 	e.must("network", "disconnect", "open", "inside")
 	if r := e.run("exec", "inside", "busybox", "timeout", "1", "busybox", "wget", "-qO-", "http://"+world); r.code == 0 {
 		t.Errorf("reached: %v", r)
@@ -165,15 +184,17 @@ func TestUserInternalNetwork(t *testing.T) {
 // The next container mends what a kill left: of pasta, and of a monitor.
 func TestUserNetworkIsMended(t *testing.T) {
 	e, _ := abroad(t, true)
-	ask := func(container string) string {
-		return e.run("exec", container, "busybox", "timeout", "2", "busybox", "wget", "-qO-", "http://"+world).stdout
-	}
 	e.start("--name", "first", "--network", "bridge", "busybox", "sleep", "600")
-	expect(t, "before", ask("first"), "you are 198.51.100.2\n")
-	syscall.Kill(e.pasta(), syscall.SIGKILL)
+	expect(t, "before", e.sees("first"), "you are 198.51.100.2")
+	pasta, err := proc.Find(e.pasta())
+	if err != nil {
+		t.Fatal(err)
+	}
+	pasta.Signal(syscall.SIGKILL)
+	eventually(t, "pasta has ended", func() bool { return !pasta.Alive() })
 	e.start("--name", "second", "--network", "bridge", "busybox", "sleep", "600")
-	expect(t, "a new container", ask("second"), "you are 198.51.100.2\n")
-	expect(t, "the old container", ask("first"), "you are 198.51.100.2\n")
+	expect(t, "a new container", e.sees("second"), "you are 198.51.100.2")
+	expect(t, "the old container", e.sees("first"), "you are 198.51.100.2")
 	for _, name := range []string{"first", "second"} {
 		pid := e.inspect(name, "{{.State.Pid}}")
 		status, err := os.ReadFile("/proc/" + pid + "/status")
@@ -248,7 +269,7 @@ func TestUserPorts(t *testing.T) {
 			}
 			e.start("--name", "web", "--network", "bridge", "-p", "8080:80", "-p", "127.0.0.1:8081:80", "busybox", "sh", "-c",
 				"echo page >/tmp/page; exec busybox httpd -f -v -p 80 -h /tmp")
-			expect(t, "the way out", e.must("exec", "web", "busybox", "timeout", "5", "busybox", "wget", "-qO-", "http://"+world), "you are 198.51.100.2")
+			expect(t, "the way out", e.sees("web"), "you are 198.51.100.2")
 			// The host's loopback is not for containers, by whatever address.
 			var private net.Listener
 			var err error
@@ -300,7 +321,7 @@ func TestUserPorts(t *testing.T) {
 				text, _ := ask(out, "http://198.51.100.2:8080/page")
 				return text == "page\n"
 			})
-			expect(t, "the way out again", e.must("exec", "web", "busybox", "timeout", "5", "busybox", "wget", "-qO-", "http://"+world), "you are 198.51.100.2")
+			expect(t, "the way out again", e.sees("web"), "you are 198.51.100.2")
 			e.must("rm", "-f", "web")
 			e.gone()
 			eventually(t, "loper-net has ended", func() bool {
