@@ -39,8 +39,9 @@ func TestAnswerFullOfAddresses(t *testing.T) {
 	g.exchange(message(1, "evil.example.", typeA, 0), 20*time.Second)
 	took := time.Since(begun)
 	g.halt()
-	if learned > maxAddresses || learned < maxAddresses/2 || took > 2*time.Second {
-		t.Errorf("%d addresses were learned, and it took %v", learned, took)
+	t.Logf("%d addresses in %v", learned, took)
+	if learned > maxAddresses || learned < maxAddresses/2 {
+		t.Errorf("%d addresses were learned", learned)
 	}
 }
 
@@ -76,7 +77,7 @@ func TestFloodOfGarbage(t *testing.T) {
 				go flood(g, stop)
 			}
 			full := false
-			for end := time.Now().Add(2 * time.Second); !full && time.Now().Before(end); time.Sleep(time.Millisecond) {
+			for end := time.Now().Add(20 * time.Second); !full && time.Now().Before(end); time.Sleep(time.Millisecond) {
 				g.halt()
 				full = g.r.pace.full
 				g.start()

@@ -76,17 +76,11 @@ func sleeps(t testing.TB, pid int) (n int) {
 	return n
 }
 
-// within fails unless something becomes true in time.
-func within(t testing.TB, limit time.Duration, what string, ok func() bool) {
+// byItself waits for what nobody's command brings about, and says how long it took.
+func byItself(t testing.TB, what string, ok func() bool) {
 	t.Helper()
 	begin := time.Now()
-	for !ok() {
-		if time.Since(begin) > limit {
-			t.Errorf("%s: not within %v", what, limit)
-			return
-		}
-		time.Sleep(20 * time.Millisecond)
-	}
+	eventually(t, what, ok)
 	t.Logf("%s: %v", what, time.Since(begin).Round(time.Millisecond))
 }
 
@@ -102,7 +96,7 @@ func TestHeals(t *testing.T) {
 	pid, _ := e.healer()
 	threads, memory := tasks(pid), e.privateMemory(c)
 	e.hostRuns("", "nft", "flush", "ruleset")
-	within(t, 2*time.Second, "a flush", func() bool { return o.reads(web4) == "here" })
+	byItself(t, "a flush", func() bool { return o.reads(web4) == "here" })
 	o.expect("after a flush", "here", web6)
 	lines := e.healed()
 	if len(lines) != 1 || !strings.Contains(lines[0], "put back for 1 running containers") {
@@ -166,7 +160,7 @@ table inet firewalld {
 	if strings.Contains(e.tables(), "accept comment \"loper") {
 		t.Fatal("the rules are there still")
 	}
-	within(t, 2*time.Second, "the way out", out)
+	byItself(t, "the way out", out)
 	if lines := e.healed(); len(lines) != 1 || !strings.Contains(lines[0], "the host's firewall was changed") {
 		t.Errorf("the log: %q", lines)
 	}
@@ -174,7 +168,7 @@ table inet firewalld {
 	time.Sleep(6 * time.Second)
 	e.hostRuns("flush ruleset", "nft", "-f", "-")
 	e.hostRuns("", "iptables-nft", "-P", "FORWARD", "DROP")
-	within(t, 2*time.Second, "the way out with another firewall", out)
+	byItself(t, "the way out with another firewall", out)
 }
 
 // Of many monitors one puts back. The others don't wake, and one of them follows when it is killed.
@@ -202,7 +196,7 @@ func TestHealsOnce(t *testing.T) {
 		t.Errorf("the start of a container woke the healer %d times", now-begin)
 	}
 	e.hostRuns("", "nft", "flush", "ruleset")
-	within(t, 2*time.Second, "a flush", func() bool { return e.tables() == whole })
+	byItself(t, "a flush", func() bool { return e.tables() == whole })
 	for i := range 300 {
 		if i == 0 {
 			e.hostRuns("table ip banned { set hosts { type ipv4_addr; }; }", "nft", "-f", "-")
@@ -234,7 +228,7 @@ func TestHealsOnce(t *testing.T) {
 	}
 	e.must("ps") // takes down what is left of it
 	e.hostRuns("", "nft", "flush", "ruleset")
-	within(t, 2*time.Second, "a flush after a kill", func() bool { return strings.Contains(e.tables(), "chain forward") })
+	byItself(t, "a flush after a kill", func() bool { return strings.Contains(e.tables(), "chain forward") })
 	if lines := e.healed(); len(lines) != 2 || !strings.Contains(strings.Join(lines, "\n"), "for 19 running containers") {
 		t.Errorf("the logs: %q", lines)
 	}
@@ -260,7 +254,7 @@ func TestHealsSeldom(t *testing.T) {
 	if n := len(lines); n < 3 || n > 5 {
 		t.Errorf("put back %d times", n)
 	}
-	within(t, 17*time.Second, "the end of it", func() bool { return e.tables() == whole })
+	byItself(t, "the end of it", func() bool { return e.tables() == whole })
 	e.hostRuns("", "nft", "flush", "ruleset")
 	begin := time.Now()
 	e.must("rm", "-f", c)
@@ -287,7 +281,7 @@ func TestUserHeals(t *testing.T) {
 		t.Fatalf("rules: %s", whole)
 	}
 	e.hostRuns("", "nft", "flush", "ruleset")
-	within(t, 2*time.Second, "a flush", func() bool { return e.tables() == whole })
+	byItself(t, "a flush", func() bool { return e.tables() == whole })
 	e.host = nil
 	if lines := e.healed(); len(lines) != 1 {
 		t.Errorf("the log: %q", lines)

@@ -116,7 +116,7 @@ func TestNamesForCLibraries(t *testing.T) {
 					list = append(list, a)
 				}
 			}
-			if limit := 3 * time.Second; r.took > limit {
+			if r.took > 4500*time.Millisecond { // a lost question is asked again after 5 s
 				t.Errorf("%s: %s took %v", library, name, r.took)
 			}
 			slices.Sort(list)
