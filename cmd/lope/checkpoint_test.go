@@ -25,13 +25,14 @@ func newCounter(t testing.TB) *box {
 		}
 		t.Skipf("needs a criu that knows this kernel: %s", strings.TrimSpace(string(out)))
 	}
-	b.program("sh", "-c", "i=0; while :; do i=$((i+1)); echo $i > /count.new; mv /count.new /count; sleep 0.05; done")
+	// It counts in the target of a link: a file that it had open at the checkpoint would have to be there at the restore.
+	b.program("sh", "-c", "i=0; while :; do i=$((i+1)); ln -s $i /count.new; mv /count.new /count; sleep 0.05; done")
 	return b
 }
 
 func (b *box) count() int {
-	data, _ := os.ReadFile(filepath.Join(b.bundle, "rootfs/count")) // not there before the first
-	n, _ := strconv.Atoi(strings.TrimSpace(string(data)))
+	target, _ := os.Readlink(filepath.Join(b.bundle, "rootfs/count")) // not there before the first
+	n, _ := strconv.Atoi(target)
 	return n
 }
 

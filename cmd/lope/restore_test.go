@@ -55,7 +55,7 @@ func TestPreDump(t *testing.T) {
 func TestCheckpointTCP(t *testing.T) {
 	b := newCounter(t)
 	b.must(os.Symlink("busybox", filepath.Join(b.bundle, "rootfs/bin/nc")))
-	b.program("sh", "-c", "nc -ll -p 7000 -e cat & sleep 0.3; i=0; while :; do i=$((i+1)); echo $i; sleep 0.05; done | nc 127.0.0.1 7000 | while read n; do echo $n > /count.new; mv /count.new /count; done")
+	b.program("sh", "-c", "nc -ll -p 7000 -e cat & sleep 0.3; i=0; while :; do i=$((i+1)); echo $i; sleep 0.05; done | nc 127.0.0.1 7000 | while read n; do ln -s $n /count.new; mv /count.new /count; done")
 	b.detached("run", "-d", "c")
 	b.counts(0)
 	images := b.images()
